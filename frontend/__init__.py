@@ -1,0 +1,1 @@
+"""Anything to the one graph."""

@@ -1,0 +1,1 @@
+"""Graph to graph: everything that happens to a model before it is planned and compiled."""
