@@ -1,0 +1,100 @@
+"""Exported programs without writes in place, batch norm and dropout kept as people train them."""
+
+import torch
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from prunus.passes.graph import aten, calls
+
+
+def functionalize(program: ExportedProgram) -> ExportedProgram:
+    """Rewrite writes in place.
+
+    before:  y = relu_(x);  z = add(x, y)
+    after:   y = relu(x);   z = add(y, y)
+
+    That is right as long as no other name reaches the memory of `x`. Where one does (a write into a slice, say),
+    PyTorch's own functionalisation is run instead; it takes dropout out, and batch norm is put back here.
+    """
+    writes = [node for node in calls(program.graph_module) if _functional_overload(node) is not None]
+    if not writes and not _writes_at_all(program):
+        return program
+    if writes and not _writes_at_all(program, handled=writes) and all(_alone(node) for node in writes):
+        for node in writes:
+            _rewrite(node)
+        program.graph_module.recompile()
+        return program
+    program = program.run_decompositions({})
+    _restore_batch_norm(program)
+    return program
+
+
+def _functional_overload(node: Node) -> torch._ops.OpOverload | None:
+    """Return `aten.relu.default` for `aten.relu_.default`, None where `node` is no such write."""
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
+        return None
+    packet = target.overloadpacket.__name__
+    if not packet.endswith("_") or target.namespace != "aten":
+        return None
+    functional = getattr(aten, packet[:-1], None)
+    return getattr(functional, target._overloadname, None) if functional is not None else None
+
+
+def _writes_at_all(program: ExportedProgram, handled: list[Node] | None = None) -> bool:
+    done = set(handled or ())
+    return any(
+        isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable and node not in done
+        and node.target is not aten.batch_norm.default
+        for node in calls(program.graph_module)
+    )  # fmt: skip
+
+
+def _alone(node: Node) -> bool:
+    """Tell whether nothing but the written value itself reaches its memory."""
+    written = node.args[0]
+    return (
+        isinstance(written, Node)
+        and written.op == "call_function"
+        and not _is_view(written)
+        and not any(_is_view(user) for user in written.users)
+    )
+
+
+def _is_view(node: Node) -> bool:
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload):
+        return node.op == "call_function"  # getitem of a split, say
+    aliases = any(argument.alias_info is not None and not argument.alias_info.is_write for argument in target._schema.arguments)
+    return aliases or target in (aten.reshape.default, aten.flatten.using_ints, aten.contiguous.default)
+
+
+def _rewrite(node: Node) -> None:
+    written = node.args[0]
+    assert isinstance(written, Node)
+    order = {other: index for index, other in enumerate(node.graph.nodes)}
+    written.replace_all_uses_with(node, delete_user_cb=lambda user: order[user] > order[node])
+    functional = _functional_overload(node)
+    assert functional is not None
+    node.target = functional
+
+
+def _restore_batch_norm(program: ExportedProgram) -> None:
+    """Put `aten.batch_norm` back where functionalisation has left its inference form.
+
+    before:  getitem(_native_batch_norm_legit_no_training(x, w, b, mean, var, momentum, eps), 0)
+    after:   batch_norm(x, w, b, mean, var, False, momentum, eps, False)
+    """
+    graph = program.graph
+    for node in calls(program.graph_module, aten._native_batch_norm_legit_no_training.default):
+        x, weight, bias, mean, var, momentum, eps = node.args
+        for item in list(node.users):
+            with graph.inserting_before(item):
+                new = graph.call_function(
+                    aten.batch_norm.default, (x, weight, bias, mean, var, False, momentum, eps, False)
+                )
+            new.meta = dict(item.meta)
+            item.replace_all_uses_with(new)
+            graph.erase_node(item)
+        graph.erase_node(node)
+    program.graph_module.recompile()
