@@ -113,13 +113,30 @@ def only_user(node: Node) -> Node | None:
     return next(iter(node.users)) if len(node.users) == 1 else None
 
 
-def refresh(graph: Graph) -> Graph:
-    """Drop unread nodes and unused tensors, work out every `meta["val"]` anew, and recompile. Returns `graph`."""
+def copy_graph(graph: Graph) -> Graph:
+    """Return a copy with nodes of its own (same names, same metadata) that shares the tensors."""
+    nodes = torch.fx.Graph()
+    copies: dict[Node, Node] = {}
+    for node in graph.graph.nodes:
+        copies[node] = nodes.node_copy(node, lambda other: copies[other])
+    copy = Graph(graph, nodes)
+    copy.meta = dict(graph.meta)
+    return copy
+
+
+def tidy(graph: Graph) -> Graph:
+    """Drop unread nodes and unused tensors and recompile; for passes that describe the nodes they add. Returns `graph`."""
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     remove_unused_constants(graph)
     graph.graph.lint()
     graph.recompile()
+    return graph
+
+
+def refresh(graph: Graph) -> Graph:
+    """Tidy, and work out every `meta["val"]` anew: for passes that change shapes. Returns `graph`."""
+    tidy(graph)
     propagate_shapes(graph)
     return graph
 
