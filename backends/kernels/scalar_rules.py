@@ -1,0 +1,396 @@
+"""What each element-wise ATen operator computes at one element: the only such table, for epilogues and kernels alike.
+
+A rule takes the node and the expressions of its tensor arguments, and returns an expression of the operations in
+`vector_math.OPERATIONS`. Adding an operator is adding one rule and its row in `tests/backends/kernels/test_scalar_rules.py`.
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch.fx import Node
+
+from prunus.backends.kernels.expression import Apply, Expression, Number
+from prunus.passes.graph import aten, value
+
+Rule = Callable[..., Expression]
+RULES: dict[object, Rule] = {}
+
+
+def rule(*targets: object) -> Callable[[Rule], Rule]:
+    """Register the rule of operators: overload packets or single overloads."""
+
+    def register(function: Rule) -> Rule:
+        RULES.update(dict.fromkeys(targets, function))
+        return function
+
+    return register
+
+
+def find_rule(target: object) -> Rule | None:
+    """Return the rule of an operator, None where it is not element-wise."""
+    return RULES.get(target) or RULES.get(getattr(target, "overloadpacket", None))
+
+
+def dtype_of(node: Node) -> str:
+    """Return numpy's name of the dtype of the node's value."""
+    return dtype_name(value(node).dtype)
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return numpy's name of a torch dtype."""
+    return str(dtype).removeprefix("torch.")
+
+
+def apply_rule(node: Node, arguments: dict[Node, Expression]) -> Expression:
+    """Return the expression of `node`, given those of the tensors that it reads, converted to the result's dtype."""
+    found = find_rule(node.target)
+    assert found is not None, f"{node.target} is not element-wise"
+
+    def resolve(argument: object) -> object:
+        return arguments[argument] if isinstance(argument, Node) else argument
+
+    expression = found(node, *[resolve(argument) for argument in node.args], **{k: resolve(v) for k, v in node.kwargs.items()})
+    return cast(expression, dtype_of(node))
+
+
+def cast(expression: Expression, dtype: str) -> Expression:
+    """Convert an expression to `dtype`, constants at once."""
+    if expression.dtype == dtype:
+        return expression
+    if isinstance(expression, Number):
+        return number(expression.value, dtype)
+    return Apply("cast", (expression,), dtype)
+
+
+def number(constant: float | int | bool, dtype: str) -> Number:
+    """Return a constant of `dtype`."""
+    if dtype == "bool":
+        return Number(bool(constant), dtype)
+    return Number(float(constant) if dtype.startswith("float") else int(constant), dtype)
+
+
+def _lift(argument: object, dtype: str) -> Expression:
+    return number(argument, dtype) if isinstance(argument, int | float | bool) else cast(argument, dtype)  # type: ignore[arg-type]
+
+
+def _common(node: Node, *arguments: object) -> str:
+    """Return the dtype in which PyTorch computes: the promotion of everything that the node reads."""
+    kinds = [value(a) if isinstance(a, Node) else a for a in node.args[: len(arguments)]]
+    promoted = kinds[0]
+    if len(kinds) == 1:
+        return dtype_name(promoted.dtype) if isinstance(promoted, torch.Tensor) else "float32"
+    return dtype_name(torch.result_type(kinds[0], kinds[1]))
+
+
+def _binary(op: str, dtype: str | None = None) -> Rule:
+    def compute(node: Node, left: object, right: object, *, alpha: float = 1) -> Expression:
+        common = _common(node, left, right)
+        first, second = _lift(left, common), _lift(right, common)
+        if alpha != 1:
+            second = Apply("mul", (second, number(alpha, common)), common)
+        return Apply(op, (first, second), dtype or common)
+
+    return compute
+
+
+def _unary(op: str) -> Rule:
+    def compute(node: Node, x: Expression, *_: object, **__: object) -> Expression:
+        dtype = dtype_of(node)
+        return Apply(op, (cast(x, dtype),), dtype)
+
+    return compute
+
+
+for _target, _op in {
+    aten.add: "add", aten.sub: "sub", aten.mul: "mul", aten.maximum: "max", aten.minimum: "min",
+    aten.bitwise_and: "and", aten.bitwise_or: "or", aten.bitwise_xor: "xor",
+}.items():  # fmt: skip
+    RULES[_target] = _binary(_op)
+for _target, _op in {aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge", aten.eq: "eq", aten.ne: "ne"}.items():
+    RULES[_target] = _binary(_op, "bool")
+for _target, _op in {
+    aten.exp: "exp", aten.log: "log", aten.sqrt: "sqrt", aten.tanh: "tanh", aten.sigmoid: "sigmoid", aten.erf: "erf",
+    aten.abs: "abs", aten.neg: "neg", aten.floor: "floor", aten.ceil: "ceil", aten.round.default: "round",
+    aten.trunc: "trunc", aten.sin: "sin", aten.cos: "cos", aten.log2: "log2", aten.log1p: "log1p", aten.exp2: "exp2",
+    aten.tan: "tan", aten.atan: "atan",
+}.items():  # fmt: skip
+    RULES[_target] = _unary(_op)
+
+
+def _call(op: str, *arguments: Expression) -> Apply:
+    return Apply(op, arguments, arguments[-1].dtype)
+
+
+def _clamp(x: Expression, low: float, high: float) -> Expression:
+    return _call("min", _call("max", x, number(low, x.dtype)), number(high, x.dtype))
+
+
+@rule(aten.div.Tensor, aten.div.Scalar, aten.true_divide)
+def _div(node: Node, left: object, right: object) -> Expression:
+    dtype = dtype_of(node)
+    if isinstance(right, int | float):
+        return _call("mul", _lift(left, dtype), number(1.0 / right, dtype)) if _exact(right) else _call(
+            "div", _lift(left, dtype), number(right, dtype)
+        )  # fmt: skip
+    return _call("div", _lift(left, dtype), _lift(right, dtype))
+
+
+def _exact(divisor: float) -> bool:
+    """Tell whether multiplying by the reciprocal rounds like dividing: powers of two."""
+    return divisor != 0 and math.frexp(abs(divisor))[0] == 0.5
+
+
+@rule(aten.div.Tensor_mode, aten.div.Scalar_mode)
+def _div_mode(node: Node, left: object, right: object, *, rounding_mode: str | None = None) -> Expression:
+    dtype = dtype_of(node)
+    if dtype.startswith("float"):
+        quotient = _call("div", _lift(left, dtype), _lift(right, dtype))
+        return _call(rounding_mode, quotient) if rounding_mode else quotient
+    return _call({"floor": "floordiv", "trunc": "truncdiv"}[str(rounding_mode)], _lift(left, dtype), _lift(right, dtype))
+
+
+@rule(aten.floor_divide)
+def _floor_divide(node: Node, left: object, right: object) -> Expression:
+    return _div_mode(node, left, right, rounding_mode="floor")
+
+
+@rule(aten.remainder)
+def _remainder(node: Node, left: object, right: object) -> Expression:
+    dtype = dtype_of(node)
+    first, second = _lift(left, dtype), _lift(right, dtype)
+    if not dtype.startswith("float"):
+        return _call("floormod", first, second)
+    return _call("sub", first, _call("mul", _call("floor", _call("div", first, second)), second))
+
+
+@rule(aten.rsub)
+def _rsub(node: Node, left: object, right: object, alpha: float = 1) -> Expression:
+    dtype = dtype_of(node)
+    return _call("sub", _lift(right, dtype), _call("mul", number(alpha, dtype), _lift(left, dtype)))
+
+
+@rule(aten.pow.Tensor_Scalar)
+def _pow_scalar(node: Node, x: Expression, exponent: float) -> Expression:
+    base = cast(x, dtype_of(node))
+    if exponent == 2:
+        return _call("mul", base, base)
+    if exponent == 3:
+        return _call("mul", _call("mul", base, base), base)
+    if exponent == 0.5:
+        return _call("sqrt", base)
+    if exponent == -0.5:
+        return _call("div", number(1, base.dtype), _call("sqrt", base))
+    if exponent == -1:
+        return _call("div", number(1, base.dtype), base)
+    return _call("pow", base, number(exponent, base.dtype))
+
+
+@rule(aten.pow.Tensor_Tensor, aten.pow.Scalar)
+def _pow(node: Node, base: object, exponent: object) -> Expression:
+    dtype = dtype_of(node)
+    return _call("pow", _lift(base, dtype), _lift(exponent, dtype))
+
+
+@rule(aten.square)
+def _square(node: Node, x: Expression) -> Expression:
+    return _call("mul", x, x)
+
+
+@rule(aten.rsqrt)
+def _rsqrt(node: Node, x: Expression) -> Expression:
+    return _call("div", number(1, x.dtype), _call("sqrt", x))
+
+
+@rule(aten.reciprocal)
+def _reciprocal(node: Node, x: Expression) -> Expression:
+    return _call("div", number(1, dtype_of(node)), cast(x, dtype_of(node)))
+
+
+@rule(aten.relu)
+def _relu(node: Node, x: Expression) -> Expression:
+    return _call("max", x, number(0, x.dtype))
+
+
+@rule(aten.relu6)
+def _relu6(node: Node, x: Expression) -> Expression:
+    return _clamp(x, 0, 6)
+
+
+@rule(aten.hardtanh)
+def _hardtanh(node: Node, x: Expression, low: float = -1, high: float = 1) -> Expression:
+    return _clamp(x, low, high)
+
+
+@rule(aten.clamp, aten.clip)
+def _clamp_rule(node: Node, x: Expression, min: object = None, max: object = None) -> Expression:
+    dtype = dtype_of(node)
+    result = cast(x, dtype)
+    if min is not None:
+        result = _call("max", result, _lift(min, dtype))
+    if max is not None:
+        result = _call("min", result, _lift(max, dtype))
+    return result
+
+
+@rule(aten.clamp_min)
+def _clamp_min(node: Node, x: Expression, low: object) -> Expression:
+    return _call("max", x, _lift(low, x.dtype))
+
+
+@rule(aten.clamp_max)
+def _clamp_max(node: Node, x: Expression, high: object) -> Expression:
+    return _call("min", x, _lift(high, x.dtype))
+
+
+@rule(aten.leaky_relu)
+def _leaky_relu(node: Node, x: Expression, slope: float = 0.01) -> Expression:
+    scaled = _call("mul", x, number(slope, x.dtype))
+    if 0 <= slope <= 1:
+        return _call("max", x, scaled)
+    return Apply("select", (Apply("gt", (x, number(0, x.dtype)), "bool"), x, scaled), x.dtype)
+
+
+@rule(aten.prelu)
+def _prelu(node: Node, x: Expression, slope: Expression) -> Expression:
+    return Apply("select", (Apply("gt", (x, number(0, x.dtype)), "bool"), x, _call("mul", x, slope)), x.dtype)
+
+
+@rule(aten.elu)
+def _elu(node: Node, x: Expression, alpha: float = 1, scale: float = 1, input_scale: float = 1) -> Expression:
+    def constant(v: float) -> Number:
+        return number(v, x.dtype)
+
+    grown = _call("sub", _call("exp", _call("mul", _call("min", x, constant(0)), constant(input_scale))), constant(1))
+    negative = _call("mul", grown, constant(alpha * scale))
+    return Apply("select", (Apply("gt", (x, constant(0)), "bool"), _call("mul", x, constant(scale)), negative), x.dtype)
+
+
+@rule(aten.celu)
+def _celu(node: Node, x: Expression, alpha: float = 1) -> Expression:
+    return _elu(node, x, alpha, 1, 1 / alpha)
+
+
+@rule(aten.selu)
+def _selu(node: Node, x: Expression) -> Expression:
+    return _elu(node, x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
+
+
+@rule(aten.hardsigmoid)
+def _hardsigmoid(node: Node, x: Expression) -> Expression:
+    return _call("mul", _clamp(_call("add", x, number(3, x.dtype)), 0, 6), number(1 / 6, x.dtype))
+
+
+@rule(aten.hardswish)
+def _hardswish(node: Node, x: Expression) -> Expression:
+    return _call("mul", _call("mul", x, number(1 / 6, x.dtype)), _clamp(_call("add", x, number(3, x.dtype)), 0, 6))
+
+
+@rule(aten.silu)
+def _silu(node: Node, x: Expression) -> Expression:
+    return _call("mul", x, _call("sigmoid", x))
+
+
+@rule(aten.gelu)
+def _gelu(node: Node, x: Expression, approximate: str = "none") -> Expression:
+    def constant(v: float) -> Number:
+        return number(v, x.dtype)
+
+    if approximate == "tanh":
+        cubic = _call("mul", _call("mul", _call("mul", x, x), x), constant(0.044715))
+        inner = _call("tanh", _call("mul", _call("add", x, cubic), constant(math.sqrt(2 / math.pi))))
+    else:
+        inner = _call("erf", _call("mul", x, constant(math.sqrt(0.5))))
+    return _call("mul", _call("mul", x, constant(0.5)), _call("add", inner, constant(1)))
+
+
+@rule(aten.softplus)
+def _softplus(node: Node, x: Expression, beta: float = 1, threshold: float = 20) -> Expression:
+    """log(1 + exp(beta x)) / beta as max(x, 0) + log(1 + exp(-|beta x|)) / beta, which does not overflow."""
+    scaled = _call("mul", x, number(beta, x.dtype))
+    tail = _call("log1p", _call("exp", _call("neg", _call("abs", scaled))))
+    soft = _call("add", _call("max", x, number(0, x.dtype)), _call("mul", tail, number(1 / beta, x.dtype)))
+    return Apply("select", (Apply("gt", (scaled, number(threshold, x.dtype)), "bool"), x, soft), x.dtype)
+
+
+@rule(aten.log_sigmoid)
+def _log_sigmoid(node: Node, x: Expression) -> Expression:
+    tail = _call("log1p", _call("exp", _call("neg", _call("abs", x))))
+    return _call("sub", _call("min", x, number(0, x.dtype)), tail)
+
+
+@rule(aten.mish)
+def _mish(node: Node, x: Expression) -> Expression:
+    return _call("mul", x, _call("tanh", _softplus(node, x)))
+
+
+@rule(aten.threshold)
+def _threshold(node: Node, x: Expression, threshold: float, replacement: float) -> Expression:
+    above = Apply("gt", (x, number(threshold, x.dtype)), "bool")
+    return Apply("select", (above, x, number(replacement, x.dtype)), x.dtype)
+
+
+@rule(aten.hardshrink, aten.softshrink)
+def _shrink(node: Node, x: Expression, lambd: float = 0.5) -> Expression:
+    above = Apply("gt", (x, number(lambd, x.dtype)), "bool")
+    below = Apply("lt", (x, number(-lambd, x.dtype)), "bool")
+    soft = "softshrink" in str(node.target)
+    upper = _call("sub", x, number(lambd, x.dtype)) if soft else x
+    lower = _call("add", x, number(lambd, x.dtype)) if soft else x
+    return Apply("select", (above, upper, Apply("select", (below, lower, number(0, x.dtype)), x.dtype)), x.dtype)
+
+
+@rule(aten.tanhshrink)
+def _tanhshrink(node: Node, x: Expression) -> Expression:
+    return _call("sub", x, _call("tanh", x))
+
+
+@rule(aten.sign)
+def _sign(node: Node, x: Expression) -> Expression:
+    one, minus, zero = (number(v, x.dtype) for v in (1, -1, 0))
+    negative = Apply("select", (Apply("lt", (x, zero), "bool"), minus, zero), x.dtype)
+    return Apply("select", (Apply("gt", (x, zero), "bool"), one, negative), x.dtype)
+
+
+@rule(aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar)
+def _where(node: Node, condition: Expression, yes: object, no: object) -> Expression:
+    dtype = dtype_of(node)
+    return Apply("select", (cast(condition, "bool"), _lift(yes, dtype), _lift(no, dtype)), dtype)
+
+
+@rule(aten.masked_fill)
+def _masked_fill(node: Node, x: Expression, mask: Expression, fill: object) -> Expression:
+    return Apply("select", (cast(mask, "bool"), _lift(fill, x.dtype), x), x.dtype)
+
+
+@rule(aten.logical_not, aten.bitwise_not)
+def _not(node: Node, x: Expression) -> Expression:
+    if x.dtype != "bool" and "bitwise" in str(node.target):
+        return _call("sub", number(-1, x.dtype), x)
+    return Apply("not", (cast(x, "bool"),), "bool")
+
+
+@rule(aten.logical_and, aten.logical_or, aten.logical_xor)
+def _logical(node: Node, left: Expression, right: Expression) -> Expression:
+    op = str(node.target).split("logical_")[1].split(".")[0]
+    return Apply(op, (cast(left, "bool"), cast(right, "bool")), "bool")
+
+
+@rule(aten.isnan)
+def _isnan(node: Node, x: Expression) -> Expression:
+    return Apply("ne", (x, x), "bool")
+
+
+@rule(aten._to_copy, aten.to, aten.clone, aten.contiguous, aten.alias, aten.detach, aten.copy, aten.lift_fresh_copy)
+def _copy(node: Node, x: Expression, *_: object, **__: object) -> Expression:
+    return x
+
+
+@rule(aten.lerp.Scalar, aten.lerp.Tensor)
+def _lerp(node: Node, start: Expression, end: Expression, weight: object) -> Expression:
+    return _call("add", start, _call("mul", _call("sub", end, start), _lift(weight, start.dtype)))
+
+
+@rule(aten.addcmul)
+def _addcmul(node: Node, x: Expression, first: Expression, second: Expression, *, value: float = 1) -> Expression:
+    return _call("add", x, _call("mul", _call("mul", first, second), number(value, x.dtype)))

@@ -1,0 +1,225 @@
+"""Operations on vectors of lanes as TIR expressions: one table for every kernel.
+
+The transcendental functions are polynomials of our own: TVM turns `exp` of a vector into one libm call a lane.
+Errors are relative to float64, over the range where the result is a normal number.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from prunus.backends.kernels.tir import T, tvm
+
+Vector = Any
+
+
+def lane_dtype(dtype: str, lanes: int) -> str:
+    """Return TVM's name of a vector type; `bool` is one bit in registers."""
+    return dtype if lanes == 1 else f"{dtype}x{lanes}"
+
+
+def splat(constant: float | int | bool, dtype: str, lanes: int) -> Vector:
+    """Return a constant in every lane."""
+    scalar = tvm.tirx.const(constant, dtype)
+    return scalar if lanes == 1 else T.broadcast(scalar, lanes)
+
+
+class Math:
+    """Vector operations for one dtype and number of lanes."""
+
+    def __init__(self, dtype: str, lanes: int) -> None:
+        self.dtype, self.lanes = dtype, lanes
+
+    def __call__(self, constant: float) -> Vector:
+        return splat(constant, self.dtype, self.lanes)
+
+    def llvm(self, intrinsic: str, *arguments: Vector) -> Vector:
+        return T.call_llvm_pure_intrin(lane_dtype(self.dtype, self.lanes), intrinsic, *arguments)
+
+    def fma(self, a: Vector, b: Vector, c: Vector) -> Vector:
+        """a * b + c, fused where the processor can."""
+        return self.llvm("llvm.fmuladd", a, b, c)
+
+    def polynomial(self, x: Vector, coefficients: Sequence[float]) -> Vector:
+        """Horner's scheme, highest power first."""
+        result = self(coefficients[0])
+        for coefficient in coefficients[1:]:
+            result = T.bind(self.fma(result, x, self(coefficient)))
+        return result
+
+    def to_int(self, x: Vector) -> Vector:
+        return T.cast(x, lane_dtype("int32", self.lanes))
+
+    def power_of_two(self, n: Vector) -> Vector:
+        """2**n for int32 n in -126..127, put together from bits."""
+        bits = T.shift_left(n + splat(127, "int32", self.lanes), splat(23, "int32", self.lanes))
+        return T.reinterpret(lane_dtype("float32", self.lanes), bits)
+
+
+def exp(x: Vector, m: Math) -> Vector:
+    """exp with a relative error below 2e-7: range reduction by log 2 and the polynomial of Cephes' expf.
+
+    Results below 1.2e-38 are 0, those above 3.4e38 infinity.
+    """
+    clamped = T.bind(T.min(T.max(x, m(-87.336544)), m(88.7228317)))
+    n = T.bind(m.llvm("llvm.floor", m.fma(clamped, m(1.44269504088896341), m(0.5))))
+    r = T.bind(m.fma(n, m(-0.693359375), clamped))
+    r = T.bind(m.fma(n, m(2.12194440e-4), r))
+    tail = m.polynomial(r, [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5])
+    value = T.bind(m.fma(tail, T.bind(r * r), r + m(1)))
+    # 2**128 is no float32: the last doubling is a multiplication.
+    exponent = T.bind(T.min(n, m(127)))
+    result = T.bind(value * m.power_of_two(m.to_int(exponent)) * T.Select(n > m(127), m(2), m(1)))
+    return T.bind(T.Select(x > m(88.7228317), m(math.inf), T.Select(x < m(-87.336544), m(0), result)))
+
+
+def sigmoid(x: Vector, m: Math) -> Vector:
+    """1 / (1 + exp(-x))."""
+    return T.bind(m(1) / (m(1) + exp(m(0) - x, m)))
+
+
+def tanh(x: Vector, m: Math) -> Vector:
+    """tanh with an absolute error below 3e-7: the rational form of degree 13/6 that Eigen uses, exact signs at both ends."""
+    c = T.bind(T.min(T.max(x, m(-7.90531110763549805)), m(7.90531110763549805)))
+    square = T.bind(c * c)
+    numerator = m.polynomial(
+        square,
+        [-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08,
+         1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03],
+    )  # fmt: skip
+    denominator = m.polynomial(
+        square, [1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03]
+    )
+    return T.bind(c * numerator / denominator)
+
+
+def erf(x: Vector, m: Math) -> Vector:
+    """erf with an absolute error below 3e-7 (Abramowitz and Stegun 7.1.26 is 1.5e-7 in exact arithmetic; odd, exact at 0).
+
+    Near zero, where the formula cancels, the Taylor series of degree 9 takes over.
+    """
+    magnitude = T.bind(m.llvm("llvm.fabs", x))
+    t = T.bind(m(1) / m.fma(magnitude, m(0.3275911), m(1)))
+    series = m.polynomial(t, [1.061405429, -1.453152027, 1.421413741, -0.284496736, 0.254829592])
+    decay = exp(m(0) - magnitude * magnitude, m)
+    far = T.bind(m(1) - series * t * decay)
+    signed = T.Select(x < m(0), m(0) - far, far)
+    square = T.bind(x * x)
+    near = x * m.polynomial(
+        square,
+        [2 / math.sqrt(math.pi) / 216, -2 / math.sqrt(math.pi) / 42, 2 / math.sqrt(math.pi) / 10,
+         -2 / math.sqrt(math.pi) / 3, 2 / math.sqrt(math.pi)],
+    )  # fmt: skip
+    return T.bind(T.Select(magnitude < m(0.4), near, signed))
+
+
+def log(x: Vector, m: Math) -> Vector:
+    """Natural logarithm with a relative error below 3e-7 (Cephes' logf); -inf at 0, NaN below."""
+    bits = T.bind(T.reinterpret(lane_dtype("int32", m.lanes), T.max(x, m(1.17549435e-38))))
+    integer = lambda constant: splat(constant, "int32", m.lanes)  # noqa: E731
+    exponent = T.cast(T.shift_right(bits, integer(23)) - integer(126), lane_dtype("float32", m.lanes))
+    mantissa = T.bind(
+        T.reinterpret(lane_dtype("float32", m.lanes), (bits & integer(0x007FFFFF)) | integer(0x3F000000))
+    )
+    low = mantissa < m(0.707106781186547524)
+    exponent = T.bind(T.Select(low, exponent - m(1), exponent))
+    f = T.bind(T.Select(low, mantissa + mantissa, mantissa) - m(1))
+    square = T.bind(f * f)
+    series = m.polynomial(
+        f,
+        [7.0376836292e-2, -1.1514610310e-1, 1.1676998740e-1, -1.2420140846e-1, 1.4249322787e-1,
+         -1.6668057665e-1, 2.0000714765e-1, -2.4999993993e-1, 3.3333331174e-1],
+    )  # fmt: skip
+    tail = T.bind(series * f * square + exponent * m(-2.12194440e-4) - square * m(0.5))
+    value = f + tail + exponent * m(0.693359375)
+    value = T.Select(x > m(0), value, T.Select(x == m(0), m(-math.inf), m(math.nan)))
+    return T.bind(T.Select(x == m(math.inf), m(math.inf), value))
+
+
+def log1p(x: Vector, m: Math) -> Vector:
+    """log(1 + x): near zero 2 artanh(x / (2 + x)) as a series, which keeps the digits of small x.
+
+    Kahan's correction by (1 + x) - 1 is no way here: TVM simplifies that difference to x.
+    """
+    s = T.bind(x / (x + m(2)))
+    series = m.polynomial(T.bind(s * s), [2 / 11, 2 / 9, 2 / 7, 2 / 5, 2 / 3, 2])
+    return T.bind(T.Select(m.llvm("llvm.fabs", x) < m(0.4), s * series, log(x + m(1), m)))
+
+
+def power(x: Vector, y: Vector, m: Math) -> Vector:
+    """x ** y = exp(y log |x|), with the sign of odd integer powers; NaN for a negative base and a fractional power."""
+    magnitude = T.bind(exp(y * log(m.llvm("llvm.fabs", x), m), m))
+    whole = m.llvm("llvm.floor", y) == y
+    half = y * m(0.5)
+    odd = m.llvm("llvm.floor", half) != half
+    negative = T.Select(whole, T.Select(odd, m(0) - magnitude, magnitude), m(math.nan))
+    result = T.Select(x < m(0), negative, magnitude)
+    return T.bind(T.Select(y == m(0), m(1), result))
+
+
+def _libm(name: str) -> Callable[..., Vector]:
+    """One libm call a lane, for functions too rare for a polynomial."""
+
+    def call(x: Vector, m: Math) -> Vector:
+        if m.lanes == 1:
+            return T.call_pure_extern("float32", name, x)
+        return tvm.tirx.Shuffle(
+            [T.call_pure_extern("float32", name, lane(x, index)) for index in range(m.lanes)], list(range(m.lanes))
+        )
+
+    return call
+
+
+def lane(vector: Vector, index: int) -> Vector:
+    """Return one lane of a vector."""
+    return tvm.tirx.Shuffle([vector], [index])
+
+
+def _float_or_integer(float_intrinsic: str, integer: Callable[[Vector, Math], Vector]) -> Callable[[Vector, Math], Vector]:
+    return lambda x, m: m.llvm(float_intrinsic, x) if m.dtype.startswith("float") else integer(x, m)
+
+
+# op -> function(arguments..., Math of the result's dtype and lanes)
+OPERATIONS: dict[str, Callable[..., Vector]] = {
+    "add": lambda a, b, m: a + b,
+    "sub": lambda a, b, m: a - b,
+    "mul": lambda a, b, m: a * b,
+    "div": lambda a, b, m: a / b,
+    "max": lambda a, b, m: T.max(a, b),
+    "min": lambda a, b, m: T.min(a, b),
+    "and": lambda a, b, m: T.And(a, b) if m.dtype == "bool" else a & b,
+    "or": lambda a, b, m: T.Or(a, b) if m.dtype == "bool" else a | b,
+    "xor": lambda a, b, m: a != b if m.dtype == "bool" else a ^ b,
+    "not": lambda a, m: T.Not(a),
+    "lt": lambda a, b, m: a < b,
+    "le": lambda a, b, m: a <= b,
+    "gt": lambda a, b, m: a > b,
+    "ge": lambda a, b, m: a >= b,
+    "eq": lambda a, b, m: a == b,
+    "ne": lambda a, b, m: a != b,
+    "select": lambda c, a, b, m: T.Select(c, a, b),
+    "neg": lambda a, m: m(0) - a,
+    "abs": _float_or_integer("llvm.fabs", lambda a, m: T.Select(a < m(0), m(0) - a, a)),
+    "floor": _float_or_integer("llvm.floor", lambda a, m: a),
+    "ceil": _float_or_integer("llvm.ceil", lambda a, m: a),
+    "trunc": _float_or_integer("llvm.trunc", lambda a, m: a),
+    "round": _float_or_integer("llvm.rint", lambda a, m: a),
+    "sqrt": lambda a, m: m.llvm("llvm.sqrt", a),
+    "floordiv": lambda a, b, m: T.floordiv(a, b),
+    "truncdiv": lambda a, b, m: T.truncdiv(a, b),
+    "floormod": lambda a, b, m: T.floormod(a, b),
+    "cast": lambda a, m: T.cast(a, lane_dtype(m.dtype, m.lanes)),
+    "exp": exp,
+    "exp2": lambda a, m: exp(a * m(math.log(2)), m),
+    "sigmoid": sigmoid,
+    "tanh": tanh,
+    "erf": erf,
+    "log": log,
+    "log2": lambda a, m: log(a, m) * m(1 / math.log(2)),
+    "log1p": log1p,
+    "pow": power,
+    "sin": _libm("sinf"),
+    "cos": _libm("cosf"),
+    "tan": _libm("tanf"),
+    "atan": _libm("atanf"),
+}
