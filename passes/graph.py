@@ -158,6 +158,13 @@ def remove_unused_constants(graph: Graph) -> None:
             delattr(graph.get_submodule(owner), leaf)
 
 
+def readers(graph: Graph, constant: Node) -> list[Node]:
+    """Return the nodes that read the tensor of a `get_attr` node, under any of its names."""
+    tensor = get_constant(graph, constant)
+    twins = [node for node in graph.graph.nodes if node.op == "get_attr" and get_constant(graph, node) is tensor]
+    return [user for twin in twins for user in twin.users]
+
+
 def users_of_item(node: Node, index: int) -> Iterable[Node]:
     """Return the `operator.getitem` nodes that pick result `index` of `node`."""
     return [user for user in node.users if user.target is operator.getitem and user.args[1] == index]
