@@ -7,6 +7,7 @@ materialised: taps that fall outside are left out, by loop bounds along rows and
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from prunus.backends.kernels.tir import T
@@ -50,6 +51,7 @@ class Axis:
         taps = Taps(len(hits), hits[0], step, first, -step * self.dilation // self.stride)
         return Phase(outputs, residue, self.stride, 1, self.input_size, taps)
 
+    @lru_cache(maxsize=4096)  # noqa: B019
     def macs(self) -> int:
         """Count the (output, tap) pairs that read an input."""
         return sum(len(phase.valid(q)) for phase in self.phases() for q in range(phase.outputs))
@@ -92,6 +94,7 @@ class Phase:
             i for i in range(self.taps.count) if 0 <= q * self.input_step + self.taps.offset(i) < self.input_size
         ]
 
+    @lru_cache(maxsize=4096)  # noqa: B019 - phases are small values
     def clean(self) -> tuple[int, int]:
         """Return the range of q in which every tap lands inside."""
         inside = [q for q in range(self.outputs) if len(self.valid(q)) == self.taps.count]
@@ -109,8 +112,12 @@ class Phase:
             low, high = (base - self.input_size) // -step + 1, base // -step + 1
         return T.bind(T.max(low, 0)), T.bind(T.min(high, self.taps.count))
 
-    def tiles(self, width: int) -> Iterator["Tile"]:
+    @lru_cache(maxsize=4096)  # noqa: B019
+    def tiles(self, width: int) -> tuple["Tile", ...]:
         """Cut the outputs into tiles of at most `width`, equal ones inside joined to one run."""
+        return tuple(self._tiles(width))
+
+    def _tiles(self, width: int) -> Iterator["Tile"]:
         if self.outputs == 0:
             return
         count = -(-self.outputs // width)
