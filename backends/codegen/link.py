@@ -1,0 +1,91 @@
+"""From a program and its compiled kernels to NAME.h, libNAME.so and the manifest NAME.json."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from prunus.backends.codegen.constants import ConstantBlock, pack_constants
+from prunus.backends.codegen.driver import write_driver
+from prunus.backends.codegen.files import write_files
+from prunus.backends.codegen.kernel import CompiledKernel
+from prunus.backends.codegen.runtime import RUNTIME, runtime_objects
+from prunus.backends.codegen.summary import summarize
+from prunus.backends.codegen.toolchain import C_FLAGS, zig_cc, zig_target
+from prunus.backends.plan.program import KernelSpec, Program
+from prunus.manifest import library_name, manifest_name
+
+
+def build_library(
+    program: Program, kernels: Mapping[KernelSpec, CompiledKernel], folder: Path, *, passes: Sequence[str] = ()
+) -> None:
+    """Write `libNAME.so`, `NAME.h` and `NAME.json` into `folder`, made where it is missing.
+
+    Equal programs and kernels give equal bytes. A failure leaves the folder's files as they were.
+
+    Args:
+        program: what the library does.
+        kernels: the compiled kernel of each spec in `program.steps`.
+        folder: where the files go; other files in it stay.
+        passes: names of the passes that made the graph, for the manifest.
+
+    Raises:
+        BuildError: the compiler or the linker failed, or the name cannot stand in C.
+        OutputError: `folder` cannot be written, or the disk is full.
+    """
+    with tempfile.TemporaryDirectory(prefix="prunus-") as work:
+        files = _build(program, kernels, Path(work), passes)
+        write_files(folder, files)
+
+
+def write_sources(program: Program, kernels: Mapping[KernelSpec, CompiledKernel], folder: Path) -> ConstantBlock:
+    """Write what a C compiler needs beside the runtime and the kernels: NAME.h, driver.c, constants.S, exports.map."""
+    constants = pack_constants(program)
+    constants_path = folder / "constants.bin"
+    constants_path.write_bytes(constants.data)
+    sources = write_driver(program, dict(kernels), constants, constants_path)
+    (folder / f"{program.name}.h").write_text(sources.header)
+    (folder / "driver.c").write_text(sources.driver)
+    (folder / "constants.S").write_text(sources.constants)
+    (folder / "exports.map").write_text(sources.exports)
+    return constants
+
+
+def _build(
+    program: Program, kernels: Mapping[KernelSpec, CompiledKernel], work: Path, passes: Sequence[str]
+) -> dict[str, bytes]:
+    constants = write_sources(program, kernels, work)
+    library = work / library_name(program.name)
+    _link(program, kernels, library)
+    files = {library.name: library.read_bytes(), f"{program.name}.h": (work / f"{program.name}.h").read_bytes()}
+    manifest = summarize(program, kernels, files, constants_bytes=len(constants.data), passes=passes)
+    # The manifest comes last: what it vouches for is there.
+    return {**files, manifest_name(program.name): manifest.to_json().encode()}
+
+
+def _link(program: Program, kernels: Mapping[KernelSpec, CompiledKernel], library: Path) -> None:
+    work = library.parent
+    objects = {kernels[step.kernel].object_path: None for step in program.steps}
+    system = zig_target(program.target)
+    zig_cc(
+        system,
+        [
+            *C_FLAGS,
+            f"-ffile-prefix-map={work}=.",
+            f"-I{RUNTIME}",
+            "-shared",
+            "-s",
+            f"-Wl,--version-script={work / 'exports.map'}",
+            f"-Wl,-soname,{library.name}",
+            "-Wl,--build-id=none",
+            "-Wl,--gc-sections",
+            work / "driver.c",
+            work / "constants.S",
+            *runtime_objects(system),
+            *objects,
+            "-lm",
+            "-lpthread",
+            "-o",
+            library,
+        ],
+        private_cache=work / "zig",
+    )

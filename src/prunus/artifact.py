@@ -1,0 +1,191 @@
+"""A compiled model: save it, load it, run it."""
+
+import hashlib
+import os
+import platform
+import shutil
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prunus.errors import ArtifactError, InputError
+from prunus.manifest import Manifest, TensorRecord, find_manifest, library_name, manifest_name
+from prunus.native import NativeModel
+
+
+class Artifact:
+    """A shared library with its header and manifest, callable like a function.
+
+    Args:
+        place: the folder that holds one library, or the path of its manifest NAME.json.
+        threads: threads that share the work of a call; 1 is the calling thread alone.
+        program, report, module: what compilation leaves; None after `prunus.load`.
+        keep: any object that must live as long as this one: a temporary folder's.
+
+    Attributes:
+        manifest: the content of NAME.json.
+
+    Raises:
+        ArtifactError: there is no whole library at `place`.
+    """
+
+    def __init__(
+        self,
+        place: str | Path,
+        *,
+        threads: int = 1,
+        program: Any = None,
+        report: Any = None,
+        module: Any = None,
+        keep: object = None,
+    ) -> None:
+        manifest_path = find_manifest(Path(place))
+        self.folder = manifest_path.parent
+        self.manifest = Manifest.from_json(manifest_path.read_text())
+        self.program, self.report, self.module = program, report, module
+        self._keep = keep
+        self._lock = threading.Lock()
+        self._model: NativeModel | None = None
+        self.threads = threads
+
+    def __repr__(self) -> str:
+        return f"<Artifact {self.manifest.name} for {self.manifest.target}>"
+
+    @property
+    def threads(self) -> int:
+        """Threads that share the work of a call."""
+        return self._threads
+
+    @threads.setter
+    def threads(self, threads: int) -> None:
+        if not 1 <= threads <= self.manifest.max_threads:
+            raise InputError(f"threads={threads}", expected=f"1 to {self.manifest.max_threads}")
+        with self._lock:
+            self._threads, self._model = threads, None
+
+    def __call__(self, *inputs: Any) -> Any:
+        """Run the model.
+
+        Args:
+            inputs: numpy arrays or torch tensors, of exactly the shapes and dtypes in `manifest.inputs`. Contiguous ones are read in place.
+
+        Returns:
+            One array, or a tuple of them where the model has several outputs; tensors where an input is a tensor.
+
+        Raises:
+            InputError: wrong number, shape or dtype of inputs.
+            TargetError: this machine cannot run the library.
+            ArtifactError: the library is damaged or refuses to run.
+        """
+        arrays = self._check(inputs)
+        with self._lock:
+            outputs = self._instance().run(arrays)
+        return _pack(outputs, inputs)
+
+    def run_many(self, inputs: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run the model on several sets of inputs and return the result of each."""
+        return [self(*values) for values in inputs]
+
+    def profile(self, *inputs: Any) -> list[int]:
+        """Run once and return the nanoseconds of each step of `manifest.steps`."""
+        arrays = self._check(inputs)
+        with self._lock:
+            return self._instance().profile(arrays)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write the library, its header and its manifest into `folder` and return it.
+
+        Raises:
+            OutputError: the folder cannot be written; its files are as they were.
+        """
+        from prunus.backends.codegen.files import write_files
+
+        files = {name: self._read(name) for name in self.manifest.files}
+        files[manifest_name(self.manifest.name)] = self.manifest.to_json().encode()
+        write_files(Path(folder), files)
+        return Path(folder)
+
+    def _read(self, name: str) -> bytes:
+        """Return the bytes of a file that the manifest lists, checked."""
+        path = self.folder / name
+        if not path.is_file():
+            raise ArtifactError(f"{path} is missing", do="copy the whole folder, or compile the model again")
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != self.manifest.files[name]:
+            raise ArtifactError(
+                f"{path} is damaged or was replaced",
+                expected=f"SHA-256 {self.manifest.files[name]}",
+                do="copy the folder again, or compile the model again",
+            )
+        return data
+
+    def _instance(self) -> NativeModel:
+        if self._model is None or self._model.process != os.getpid():
+            library = self._read(library_name(self.manifest.name))
+            self._model = NativeModel(library, self.manifest, self.threads)
+        return self._model
+
+    def _check(self, inputs: Sequence[Any]) -> list[np.ndarray]:
+        expected = self.manifest.inputs
+        if len(inputs) != len(expected):
+            names = ", ".join(record.name for record in expected)
+            raise InputError(
+                f"{len(inputs)} inputs", expected=f"{len(expected)}: {names}", do="pass one array for each"
+            )
+        return [_array(value, record) for value, record in zip(inputs, expected, strict=True)]
+
+
+def load(place: str | Path, *, threads: int = 1) -> Artifact:
+    """Open a library that `Artifact.save` wrote. Imports neither torch nor TVM.
+
+    Args:
+        place: the folder, or the path of the manifest NAME.json where a folder holds several.
+        threads: threads that share the work of a call.
+
+    Raises:
+        ArtifactError: a file is missing, or differs from what the manifest says.
+    """
+    artifact = Artifact(place, threads=threads)
+    for name in artifact.manifest.files:
+        artifact._read(name)
+    return artifact
+
+
+def _is_tensor(value: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _array(value: Any, record: TensorRecord) -> np.ndarray:
+    """Return `value` as a contiguous array, without a copy where it is one."""
+    found = f"input {record.name!r} is {_describe(value)}"
+    expected = f"{record.dtype} of shape {record.shape}"
+    if _is_tensor(value):
+        if str(value.dtype).removeprefix("torch.") != record.dtype:
+            raise InputError(found, expected=expected, do=f"convert it: .to(torch.{record.dtype})")
+        value = value.detach().cpu().numpy()
+    if not isinstance(value, np.ndarray):
+        raise InputError(found, expected=expected, do="pass a numpy array or a torch tensor")
+    if value.dtype != record.dtype:
+        raise InputError(found, expected=expected, do=f'convert it: .astype("{record.dtype}")')
+    if value.shape != record.shape:
+        raise InputError(found, expected=expected, do="reshape it, or compile the model for this shape")
+    # np.ascontiguousarray would turn a scalar into a vector.
+    return value if value.flags.c_contiguous else value.copy(order="C")
+
+
+def _describe(value: Any) -> str:
+    if _is_tensor(value) or isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {tuple(value.shape)}"
+    return f"of type {type(value).__name__}"
+
+
+def _pack(outputs: list[np.ndarray], inputs: Sequence[Any]) -> Any:
+    values: list[Any] = list(outputs)
+    if any(_is_tensor(value) for value in inputs):
+        values = [sys.modules["torch"].from_numpy(output) for output in outputs]
+    return values[0] if len(values) == 1 else tuple(values)
