@@ -3,6 +3,13 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Compilation takes seconds; `pytest --hypothesis-profile=deep` looks further than every run can.
+_UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.register_profile("ci", parent=_UNHURRIED, max_examples=25, derandomize=True, database=None)
+settings.register_profile("deep", parent=_UNHURRIED, max_examples=1000, print_blob=True)
+settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")
