@@ -1,0 +1,78 @@
+"""Constants on their way into the graph: each is stored once, under the name it has in the file."""
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.fx import Node
+
+from prunus.frontend.onnx.names import dotted, is_anonymous
+from prunus.passes.graph import Graph, get_constant, set_constant
+
+_Key = tuple[int, torch.dtype, tuple[int, ...], tuple[int, ...]]
+
+
+class Constants:
+    """Gives constants their `get_attr` nodes.
+
+    A tensor is known by its memory, shape and strides. So a table that is read by `Gather` and, transposed, by `MatMul`
+    stays one parameter: the transposition back is the same view of the same memory.
+    """
+
+    def __init__(self, graph: Graph, mode: FakeTensorMode) -> None:
+        self._graph, self._mode = graph, mode
+        self._nodes: dict[_Key, Node] = {}
+        self._names: dict[int, str] = {}
+        self._alive: list[torch.Tensor] = []
+        self._leaves: set[str] = set()
+        self._owners: set[str] = set()
+
+    def remember(self, tensor: torch.Tensor, name: str) -> None:
+        """Note the name of a tensor; the first name of a piece of memory stays."""
+        if tensor.numel() and tensor.data_ptr() not in self._names:
+            self._names[tensor.data_ptr()] = name
+            self._alive.append(tensor)
+
+    def node(self, tensor: torch.Tensor, *, parameter: bool = False, name: str = "constant") -> Node:
+        """Return the node that reads `tensor`, as a trainable parameter where `parameter` asks for it.
+
+        Args:
+            name: used where the file has no name for it that says something.
+        """
+        key = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
+        node = self._nodes.get(key)
+        if node is None:
+            known = self._names.get(tensor.data_ptr(), "")
+            free = self._free(dotted(name if not known or is_anonymous(known) else known))
+            set_constant(self._graph, free, _own(tensor))
+            node = self._nodes[key] = self._graph.graph.get_attr(free)
+            with self._mode:
+                node.meta["val"] = torch.empty(tensor.shape, dtype=tensor.dtype)
+            self._alive.append(tensor)
+        stored = get_constant(self._graph, node)
+        if parameter and tensor.is_floating_point() and not isinstance(stored, torch.nn.Parameter):
+            assert stored is not None
+            set_constant(self._graph, str(node.target), torch.nn.Parameter(stored))
+        return node
+
+    def _free(self, name: str) -> str:
+        """Return `name`, numbered where it is taken, stands above another name or below one."""
+        candidate, count = name, 1
+        while candidate in self._leaves | self._owners or not self._leaves.isdisjoint(_above(candidate)):
+            candidate, count = f"{name}_{count}", count + 1
+        self._leaves.add(candidate)
+        self._owners.update(_above(candidate))
+        return candidate
+
+
+def _above(name: str) -> list[str]:
+    parts = name.split(".")
+    return [".".join(parts[:count]) for count in range(1, len(parts))]
+
+
+def _own(tensor: torch.Tensor) -> torch.Tensor:
+    """Return `tensor` in memory that it shares with no other view."""
+    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+    return (
+        tensor.detach()
+        if whole and tensor.is_contiguous()
+        else tensor.detach().clone(memory_format=torch.contiguous_format)
+    )
