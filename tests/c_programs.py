@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from prunus.backends.codegen import CompiledKernel
+from prunus.backends.codegen.link import write_sources
+from prunus.backends.codegen.runtime import RUNTIME, RUNTIME_SOURCES
 from prunus.backends.codegen.toolchain import zig_cc, zig_target
 from prunus.backends.plan.program import Arena, Buffer, KernelSpec, Program, Step, Storage, Tensor, View
 from prunus.targets import load_target
@@ -87,7 +89,7 @@ def sample(
     max_threads: int = 4,
     seed: int = 5,
 ) -> Sample:
-    """Return y = tanh(x w w + b) + exp(-(x w w)^2) and its sum: four steps, three kernels, scratch, constants that repeat."""
+    """Return y = tanh(x w w + b) + exp(-(x w w)^2) and its sum: four steps, three kernels, scratch, equal constants."""
     record = load_target(target)
     random = np.random.default_rng(seed)
     weight, bias = (random.standard_normal(size).astype(np.float32) for _ in range(2))
@@ -149,3 +151,17 @@ def compile_kernels(
 def with_target(program: Program, **changes: object) -> Program:
     """Return `program` for a target with some facts changed."""
     return dataclasses.replace(program, target=dataclasses.replace(program.target, **changes))
+
+
+def compile_with_gcc(sample: Sample, main: str, folder: Path, *flags: str) -> Path:
+    """Compile driver, runtime, kernels and the C text `main` into one program, without the linker of the product."""
+    kernels = compile_kernels(sample.program, folder, compiler=["gcc", *flags])
+    write_sources(sample.program, kernels, folder)
+    (folder / "main.c").write_text(main)
+    objects = {str(kernel.object_path): None for kernel in kernels.values()}
+    strict = ["-std=gnu11", "-O1", "-g", "-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
+    sources = ["main.c", "driver.c", "constants.S", *map(str, RUNTIME_SOURCES)]
+    libraries = ["-lm", "-lpthread"]
+    command = ["gcc", *strict, *flags, f"-I{RUNTIME}", "-I.", *sources, *objects, *libraries, "-o", "program"]
+    subprocess.run(command, cwd=folder, check=True)
+    return folder / "program"

@@ -1,6 +1,7 @@
 """Write the C that joins kernels, constants and runtime into one model: the driver, its header, its exports."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +26,19 @@ DTYPES = {
     "int64": 7,
     "bool": 8,
 }
-EXPORTS = "create run reset destroy error arena_size input output input_count output_count step_count profile".split()
+EXPORTS = (
+    *("create", "run", "reset", "destroy", "error", "arena_size"),
+    *("input", "output", "input_count", "output_count", "step_count", "profile"),
+)
+_RESERVED = frozenset(
+    "alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class "
+    "co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default "
+    "delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int long main "
+    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register "
+    "reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch "
+    "template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile "
+    "wchar_t while xor xor_eq".split()
+)
 # Meeting at a barrier takes about a microsecond; a step not much longer than that stays with one thread.
 _LEAST_PARALLEL_CYCLES = 5000
 
@@ -37,7 +50,7 @@ class Sources:
     Attributes:
         header: the public NAME.h.
         driver: C11, to be compiled beside `runtime/`.
-        constants: assembly that places the file `constants_path` in `.rodata`.
+        constants: assembly that places the file constants.bin in `.rodata`.
         exports: version script of the linker.
     """
 
@@ -69,9 +82,7 @@ class _Copy:
     bytes: int
 
 
-def write_driver(
-    program: Program, kernels: dict[KernelSpec, CompiledKernel], constants: ConstantBlock, constants_path: Path
-) -> Sources:
+def write_driver(program: Program, kernels: Mapping[KernelSpec, CompiledKernel], constants: ConstantBlock) -> Sources:
     """Write all sources of `program`.
 
     Raises:
@@ -100,16 +111,16 @@ def write_driver(
     return Sources(
         header=_render("header.h.j2", values),
         driver=_render("driver.c.j2", values),
-        constants=_constants_assembly(program.target, f"{name}_constants", constants_path),
+        constants=_constants_assembly(program.target, f"{name}_constants"),
         exports="{ global: " + "; ".join(exports) + "; local: *; };\n",
     )
 
 
-def _check(program: Program, kernels: dict[KernelSpec, CompiledKernel]) -> None:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", program.name):
+def _check(program: Program, kernels: Mapping[KernelSpec, CompiledKernel]) -> None:
+    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", program.name) or program.name in _RESERVED:
         raise BuildError(
             f"the name {program.name!r} cannot stand in C",
-            expected="letters, digits and underscores",
+            expected="letters, digits and underscores, no word of C or C++",
             do='pass another, name="model"',
         )
     for step in program.steps:
@@ -120,7 +131,7 @@ def _check(program: Program, kernels: dict[KernelSpec, CompiledKernel]) -> None:
             raise BuildError(f"{tensor.name!r} has dtype {tensor.dtype}", expected=f"one of {', '.join(DTYPES)}")
 
 
-def _declarations(program: Program, kernels: dict[KernelSpec, CompiledKernel]) -> list[_Declaration]:
+def _declarations(program: Program, kernels: Mapping[KernelSpec, CompiledKernel]) -> list[_Declaration]:
     """Prototypes of the kernels, once each; equal specs read and write the same positions."""
     found: dict[str, _Declaration] = {}
     for step in program.steps:
@@ -169,7 +180,7 @@ def _copies(program: Program, constants: ConstantBlock) -> list[_Copy]:
     ]
 
 
-def _constants_assembly(target: Target, symbol: str, path: Path) -> str:
+def _constants_assembly(target: Target, symbol: str) -> str:
     kind = "%object" if target.architecture == "arm" else "@object"  # "@" starts a comment on 32-bit ARM
     stack = "%progbits" if target.architecture == "arm" else "@progbits"
     return f"""    .section .rodata
@@ -178,7 +189,7 @@ def _constants_assembly(target: Target, symbol: str, path: Path) -> str:
     .globl {symbol}
     .type {symbol}, {kind}
 {symbol}:
-    .incbin "{path}"
+    .incbin "constants.bin"
     .byte 0
     .size {symbol}, . - {symbol}
     .section .note.GNU-stack, "", {stack}
@@ -222,7 +233,7 @@ def _comment(text: str) -> str:
 
 def _render(template: str, values: dict[str, object]) -> str:
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("prunus.backends.codegen", "."),
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
         undefined=jinja2.StrictUndefined,
         keep_trailing_newline=True,
     )

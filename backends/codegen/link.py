@@ -16,7 +16,12 @@ from prunus.manifest import library_name, manifest_name
 
 
 def build_library(
-    program: Program, kernels: Mapping[KernelSpec, CompiledKernel], folder: Path, *, passes: Sequence[str] = ()
+    program: Program,
+    kernels: Mapping[KernelSpec, CompiledKernel],
+    folder: Path,
+    *,
+    passes: Sequence[str] = (),
+    extra: Mapping[str, bytes] | None = None,
 ) -> None:
     """Write `libNAME.so`, `NAME.h` and `NAME.json` into `folder`, made where it is missing.
 
@@ -27,22 +32,24 @@ def build_library(
         kernels: the compiled kernel of each spec in `program.steps`.
         folder: where the files go; other files in it stay.
         passes: names of the passes that made the graph, for the manifest.
+        extra: more files by name, which the manifest vouches for as well: a report.
 
     Raises:
         BuildError: the compiler or the linker failed, or the name cannot stand in C.
         OutputError: `folder` cannot be written, or the disk is full.
     """
     with tempfile.TemporaryDirectory(prefix="prunus-") as work:
-        files = _build(program, kernels, Path(work), passes)
-        write_files(folder, files)
+        write_files(folder, _build(program, kernels, Path(work), passes, extra or {}))
 
 
 def write_sources(program: Program, kernels: Mapping[KernelSpec, CompiledKernel], folder: Path) -> ConstantBlock:
-    """Write what a C compiler needs beside the runtime and the kernels: NAME.h, driver.c, constants.S, exports.map."""
+    """Write what a C compiler needs beside the runtime and the kernels.
+
+    The files are NAME.h, driver.c, constants.S, which includes constants.bin, and exports.map for the linker.
+    """
     constants = pack_constants(program)
-    constants_path = folder / "constants.bin"
-    constants_path.write_bytes(constants.data)
-    sources = write_driver(program, dict(kernels), constants, constants_path)
+    sources = write_driver(program, kernels, constants)
+    (folder / "constants.bin").write_bytes(constants.data)
     (folder / f"{program.name}.h").write_text(sources.header)
     (folder / "driver.c").write_text(sources.driver)
     (folder / "constants.S").write_text(sources.constants)
@@ -51,12 +58,17 @@ def write_sources(program: Program, kernels: Mapping[KernelSpec, CompiledKernel]
 
 
 def _build(
-    program: Program, kernels: Mapping[KernelSpec, CompiledKernel], work: Path, passes: Sequence[str]
+    program: Program,
+    kernels: Mapping[KernelSpec, CompiledKernel],
+    work: Path,
+    passes: Sequence[str],
+    extra: Mapping[str, bytes],
 ) -> dict[str, bytes]:
     constants = write_sources(program, kernels, work)
     library = work / library_name(program.name)
     _link(program, kernels, library)
-    files = {library.name: library.read_bytes(), f"{program.name}.h": (work / f"{program.name}.h").read_bytes()}
+    header = work / f"{program.name}.h"
+    files = {library.name: library.read_bytes(), header.name: header.read_bytes(), **extra}
     manifest = summarize(program, kernels, files, constants_bytes=len(constants.data), passes=passes)
     # The manifest comes last: what it vouches for is there.
     return {**files, manifest_name(program.name): manifest.to_json().encode()}
@@ -72,6 +84,7 @@ def _link(program: Program, kernels: Mapping[KernelSpec, CompiledKernel], librar
             *C_FLAGS,
             f"-ffile-prefix-map={work}=.",
             f"-I{RUNTIME}",
+            f"-I{work}",
             "-shared",
             "-s",
             f"-Wl,--version-script={work / 'exports.map'}",

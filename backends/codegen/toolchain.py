@@ -11,7 +11,7 @@ from prunus.backends.codegen.cache import cache_dir
 from prunus.errors import BuildError, OutputError
 from prunus.targets import Target
 
-# The driver and the runtime keep to the baseline of the architecture (no -mcpu): they decide whether the kernels may run.
+# Driver and runtime keep to the baseline of the architecture (no -mcpu): they decide whether the kernels may run.
 C_FLAGS = ("-std=c11", "-O2", "-fPIC", "-fvisibility=hidden", "-fno-ident", "-g0", "-Wall", "-Wextra")
 
 

@@ -1,20 +1,26 @@
 """A compiled model: save it, load it, run it."""
 
+import copy
 import hashlib
 import os
 import platform
-import shutil
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prunus.emulated import EmulatedModel
 from prunus.errors import ArtifactError, InputError
 from prunus.manifest import Manifest, TensorRecord, find_manifest, library_name, manifest_name
 from prunus.native import NativeModel
+from prunus.temporary import TemporaryFolder
+
+if TYPE_CHECKING:
+    from prunus.backends.codegen import CompiledKernel
+    from prunus.backends.plan.program import KernelSpec, Program
 
 
 class Artifact:
@@ -24,7 +30,6 @@ class Artifact:
         place: the folder that holds one library, or the path of its manifest NAME.json.
         threads: threads that share the work of a call; 1 is the calling thread alone.
         program, report, module: what compilation leaves; None after `prunus.load`.
-        keep: any object that must live as long as this one: a temporary folder's.
 
     Attributes:
         manifest: the content of NAME.json.
@@ -41,16 +46,40 @@ class Artifact:
         program: Any = None,
         report: Any = None,
         module: Any = None,
-        keep: object = None,
     ) -> None:
         manifest_path = find_manifest(Path(place))
         self.folder = manifest_path.parent
         self.manifest = Manifest.from_json(manifest_path.read_text())
         self.program, self.report, self.module = program, report, module
-        self._keep = keep
+        self._temporary: TemporaryFolder | None = None
         self._lock = threading.Lock()
-        self._model: NativeModel | None = None
+        self._model: NativeModel | EmulatedModel | None = None
+        self._process = os.getpid()
+        self._command: tuple[str, ...] | None = None
         self.threads = threads
+
+    @classmethod
+    def build(
+        cls,
+        program: "Program",
+        kernels: "Mapping[KernelSpec, CompiledKernel]",
+        *,
+        passes: Sequence[str] = (),
+        extra: Mapping[str, bytes] | None = None,
+        report: Any = None,
+        module: Any = None,
+    ) -> "Artifact":
+        """Build the library of `program` in a temporary folder that lives as long as the artifact.
+
+        Args and errors: as `backends.codegen.link.build_library`.
+        """
+        from prunus.backends.codegen.link import build_library
+
+        temporary = TemporaryFolder()
+        build_library(program, kernels, temporary.path, passes=passes, extra=extra)
+        artifact = cls(temporary.path / manifest_name(program.name), program=program, report=report, module=module)
+        artifact._temporary = temporary
+        return artifact
 
     def __repr__(self) -> str:
         return f"<Artifact {self.manifest.name} for {self.manifest.target}>"
@@ -71,7 +100,8 @@ class Artifact:
         """Run the model.
 
         Args:
-            inputs: numpy arrays or torch tensors, of exactly the shapes and dtypes in `manifest.inputs`. Contiguous ones are read in place.
+            inputs: numpy arrays or torch tensors, of exactly the shapes and dtypes in `manifest.inputs`; contiguous
+                ones are read in place.
 
         Returns:
             One array, or a tuple of them where the model has several outputs; tensors where an input is a tensor.
@@ -81,14 +111,27 @@ class Artifact:
             TargetError: this machine cannot run the library.
             ArtifactError: the library is damaged or refuses to run.
         """
-        arrays = self._check(inputs)
-        with self._lock:
-            outputs = self._instance().run(arrays)
-        return _pack(outputs, inputs)
+        return self.run_many([inputs])[0]
 
-    def run_many(self, inputs: Sequence[Sequence[Any]]) -> list[Any]:
-        """Run the model on several sets of inputs and return the result of each."""
-        return [self(*values) for values in inputs]
+    def run_many(self, sets: Sequence[Sequence[Any]]) -> list[Any]:
+        """Run the model on several sets of inputs and return the result of each, as a call would.
+
+        An emulator starts once for all of them.
+        """
+        arrays = [self._check(inputs) for inputs in sets]
+        with self._lock:
+            results = self._instance().run_many(arrays)
+        return [_pack(outputs, inputs) for outputs, inputs in zip(results, sets, strict=True)]
+
+    def run_under(self, command: Sequence[str]) -> "Artifact":
+        """Return the same library, to be run behind `command`: another emulated processor, for instance.
+
+        Args:
+            command: `("qemu-aarch64", "-cpu", "cortex-a72", "-L", "/usr/aarch64-linux-gnu")`.
+        """
+        other = copy.copy(self)
+        other._command, other._lock, other._model = tuple(command), threading.Lock(), None
+        return other
 
     def profile(self, *inputs: Any) -> list[int]:
         """Run once and return the nanoseconds of each step of `manifest.steps`."""
@@ -123,10 +166,15 @@ class Artifact:
             )
         return data
 
-    def _instance(self) -> NativeModel:
-        if self._model is None or self._model.process != os.getpid():
+    def _instance(self) -> NativeModel | EmulatedModel:
+        # A forked child has none of its parent's threads: it needs an instance of its own.
+        if self._model is None or self._process != os.getpid():
             library = self._read(library_name(self.manifest.name))
-            self._model = NativeModel(library, self.manifest, self.threads)
+            if self._command is None and platform.machine() == self.manifest.architecture:
+                self._model = NativeModel(library, self.manifest, self.threads)
+            else:
+                self._model = EmulatedModel(library, self.manifest, self.threads, self._command or self.manifest.runner)
+            self._process = os.getpid()
         return self._model
 
     def _check(self, inputs: Sequence[Any]) -> list[np.ndarray]:

@@ -5,7 +5,7 @@ import ctypes
 import os
 import tempfile
 import weakref
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -41,16 +41,14 @@ class NativeModel:
     def __init__(self, library: bytes, manifest: Manifest, threads: int) -> None:
         self._manifest = manifest
         self._library = _open_private_copy(library, manifest.name)
-        self._symbol("error").restype = ctypes.c_char_p
         self._model = ctypes.c_void_p()
         options = _Options(ctypes.sizeof(_Options), threads, None, 0)
         self._check(self._symbol("create")(ctypes.byref(self._model), ctypes.byref(options)))
-        self.process = os.getpid()
-        weakref.finalize(self, _close, self._library, self._symbol("destroy"), self._model, self.process)
+        weakref.finalize(self, _close, self._library, self._symbol("destroy"), self._model, os.getpid())
 
-    def run(self, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
-        """Run once. `arrays` are contiguous and match the manifest; the outputs are new arrays."""
-        return self._call("run", arrays)
+    def run_many(self, sets: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
+        """Run each set of inputs. `sets` are contiguous and match the manifest; the outputs are new arrays."""
+        return [self._call("run", arrays) for arrays in sets]
 
     def profile(self, arrays: Sequence[np.ndarray]) -> list[int]:
         """Run once and return the nanoseconds of each step."""
@@ -63,12 +61,15 @@ class NativeModel:
         self._check(self._symbol(function)(self._model, _pointers(arrays), _pointers(outputs), *more))
         return outputs
 
-    def _symbol(self, function: str) -> "ctypes._CFuncPtr":
-        return getattr(self._library, f"{self._manifest.name}_{function}")
+    def _symbol(self, function: str) -> Callable[..., int]:
+        symbol: Callable[..., int] = getattr(self._library, f"{self._manifest.name}_{function}")
+        return symbol
 
     def _check(self, code: int) -> None:
         if code:
-            raise library_error(code, self._symbol("error")(code).decode())
+            error = self._library[f"{self._manifest.name}_error"]
+            error.restype = ctypes.c_char_p
+            raise library_error(code, error(code).decode())
 
 
 def library_error(code: int, text: str) -> PrunusError:
@@ -99,7 +100,7 @@ def _pointers(arrays: Sequence[np.ndarray]) -> "ctypes.Array[ctypes.c_void_p]":
     return (ctypes.c_void_p * len(arrays))(*(array.ctypes.data for array in arrays))
 
 
-def _close(library: ctypes.CDLL, destroy: "ctypes._CFuncPtr", model: ctypes.c_void_p, process: int) -> None:
+def _close(library: ctypes.CDLL, destroy: Callable[..., int], model: ctypes.c_void_p, process: int) -> None:
     # After a fork the child has the memory of the instance but none of its threads to stop.
     if os.getpid() == process:
         destroy(model)
