@@ -64,7 +64,7 @@ def _check_target(node: Node) -> None:
     target = node.target
     if target is operator.getitem:
         source = node.args[0]
-        if not isinstance(source, Node) or not isinstance(source.meta.get("val"), tuple):
+        if not isinstance(source, Node) or not isinstance(source.meta.get("val"), tuple | list):
             raise _broken(node, f"picks a result of {source}", "an operator that returns several tensors")
         return
     if not isinstance(target, torch._ops.OpOverload) or target.namespace not in NAMESPACES:
@@ -75,8 +75,8 @@ def _check_target(node: Node) -> None:
 
 def _check_value(node: Node) -> None:
     found = node.meta.get("val")
-    if node.op == "call_function" and isinstance(found, tuple) and node.target is not operator.getitem:
-        values = found
+    if node.op == "call_function" and isinstance(found, tuple | list) and node.target is not operator.getitem:
+        values = tuple(found)
     else:
         values = (found,)
     for result in values:

@@ -23,7 +23,8 @@ class Emitter:
 
     def __call__(self, target: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Node:
         with self.graph.graph.inserting_before(self.before):
-            node = self.graph.graph.call_function(target, args, kwargs)
+            name = f"{self.before.name}_{target._schema.name.split('::')[1].strip('_')}"
+            node = self.graph.graph.create_node("call_function", target, args, kwargs, name)
         with self.mode, torch.no_grad():
             result = target(*torch.fx.map_arg(args, self.describe), **torch.fx.map_arg(kwargs, self.describe))
         node.meta["val"] = tuple(result) if isinstance(result, list) else result
