@@ -1,0 +1,1 @@
+"""Every table that the README prints, each by one command."""
