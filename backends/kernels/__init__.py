@@ -1,0 +1,22 @@
+"""Families of kernels: each one way of computing one kind of fusion group, one file each."""
+
+from prunus.backends.kernels.convolution import DirectConvolution
+from prunus.backends.kernels.depthwise import DepthwiseConvolution
+from prunus.backends.kernels.elementwise import ElementwiseChain
+from prunus.backends.kernels.family import Family
+from prunus.backends.kernels.matmul import MatrixProduct
+
+# In order of preference: the first family that claims an operator and matches its memory computes it.
+FAMILIES: tuple[Family, ...] = (
+    MatrixProduct(),
+    DepthwiseConvolution(),
+    DirectConvolution(),
+    ElementwiseChain(),
+)
+
+_BY_NAME = {family.name: family for family in FAMILIES}
+
+
+def by_name(name: str) -> Family:
+    """Return the family of a kernel's spec."""
+    return _BY_NAME[name]

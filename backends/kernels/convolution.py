@@ -129,7 +129,9 @@ class DirectConvolution(Defaults):
 
         def axis(dim: int, size_in: int, size_out: int, taps: int) -> Axis:
             padding = arguments.padding[dim] + before[dim]
-            return Axis(size_in, size_out, taps, arguments.stride[dim], arguments.dilation[dim], padding, arguments.transposed)
+            return Axis(
+                size_in, size_out, taps, arguments.stride[dim], arguments.dilation[dim], padding, arguments.transposed
+            )
 
         def in_loop_order(other: View) -> tuple[int, ...]:
             return lift(other.strides, 0)
@@ -148,7 +150,15 @@ class DirectConvolution(Defaults):
         )
         macs = batch * problem.rows.macs() * problem.columns.macs() * problem.in_channels * out_channels
         tensors = (weight, *([request.constants[2]] if problem.bias else []))
-        return Match(problem, (view,), request.outputs, request.operands, tensors, macs, tuple(range(1, 1 + len(request.operands))))
+        return Match(
+            problem,
+            (view,),
+            request.outputs,
+            request.operands,
+            tensors,
+            macs,
+            tuple(range(1, 1 + len(request.operands))),
+        )
 
     def knobs(self, problem: Convolution, target: Target) -> Sequence[ConvolutionKnob]:
         lanes = target.lanes()
@@ -167,7 +177,9 @@ class DirectConvolution(Defaults):
         taps = problem.rows.kernel * problem.columns.kernel
         return 4 * problem.in_channels * problem.out_channels * taps > target.cache.l2_bytes // 2
 
-    def pack(self, problem: Convolution, knob: ConvolutionKnob, tensors: Sequence[torch.Tensor]) -> tuple[np.ndarray, ...]:
+    def pack(
+        self, problem: Convolution, knob: ConvolutionKnob, tensors: Sequence[torch.Tensor]
+    ) -> tuple[np.ndarray, ...]:
         weight = tensors[0].detach().numpy()
         if weight.ndim == 3:
             weight = weight[:, :, None, :]
@@ -197,10 +209,22 @@ class DirectConvolution(Defaults):
                 for tile in phase.tiles(pixels):
                     step += tile.repeats * phase.taps.count * tile_cycles(tile.width, widths, target)
                     # Filling and storing the registers, for each tile once.
-                    step += tile.repeats * tile.width * len(widths) * 2 / max(1, rows * problem.in_channels / problem.rows.output_size)
+                    step += (
+                        tile.repeats
+                        * tile.width
+                        * len(widths)
+                        * 2
+                        / max(1, rows * problem.in_channels / problem.rows.output_size)
+                    )
             cycles += step * (1 if tail else columns.full)
         total = cycles * rows * problem.in_channels * problem.groups * problem.batch
-        elements = problem.batch * problem.groups * problem.out_channels * problem.rows.output_size * problem.columns.output_size
+        elements = (
+            problem.batch
+            * problem.groups
+            * problem.out_channels
+            * problem.rows.output_size
+            * problem.columns.output_size
+        )
         return total + epilogue_cycles(problem.epilogue, elements, target)
 
     def emit(self, problem: Convolution, knob: ConvolutionKnob, target: Target) -> Any:
@@ -237,7 +261,9 @@ class _Emitter:
                 n, row, g, block = split(unit, (problem.batch, problem.rows.output_size, problem.groups, blocks))
             kinds = self.channels.kinds()
             for tail in kinds:
-                with when(True if len(kinds) == 1 else block >= self.channels.full if tail else block < self.channels.full):
+                with when(
+                    True if len(kinds) == 1 else block >= self.channels.full if tail else block < self.channels.full
+                ):
                     self._row(n, g, block, row, tail)
 
     def _row(self, n: Any, g: Any, block: Any, row: Any, tail: bool) -> None:
@@ -252,7 +278,17 @@ class _Emitter:
                             self._tile(n, g, block, row, rows, q, columns, tile, repeat, tail)
 
     def _tile(
-        self, n: Any, g: Any, block: Any, row: Any, rows: Phase, q: Any, columns: Phase, tile: Tile, repeat: Any, tail: bool
+        self,
+        n: Any,
+        g: Any,
+        block: Any,
+        row: Any,
+        rows: Phase,
+        q: Any,
+        columns: Phase,
+        tile: Tile,
+        repeat: Any,
+        tail: bool,
     ) -> None:
         problem, widths = self.problem, self.channels.widths(tail)
         count, width = len(widths), sum(widths)
@@ -261,7 +297,9 @@ class _Emitter:
         for v in range(count):
             first = splat(0.0, "float32", widths[v])
             if self.b is not None:
-                first = T.bind(load(self.b, g * self.channels.padded + block * self.channels.block + starts[v], widths[v]))
+                first = T.bind(
+                    load(self.b, g * self.channels.padded + block * self.channels.block + starts[v], widths[v])
+                )
             for p in range(tile.width):
                 sums[p * count + v] = first
         start = tile.start + repeat * tile.width
@@ -322,4 +360,6 @@ class _Emitter:
 
                 valid = min(width, last - starts[v])
                 index = p * len(widths) + v
-                finish(sums, index, valid, problem.epilogue, self.operands, self.y, place, problem.output_strides, width)
+                finish(
+                    sums, index, valid, problem.epilogue, self.operands, self.y, place, problem.output_strides, width
+                )

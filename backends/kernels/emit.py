@@ -38,19 +38,18 @@ def kernel(dtypes: Sequence[str], body: Body) -> Any:
         dtypes: what each pointer points to.
         body: writes the kernel; called with the memories, `begin` and `end` inside the function's frame.
     """
-    with IRBuilder.IRBuilder() as builder:
-        with T.prim_func(s_tir=False):
-            T.func_name("kernel")
-            # Views of one buffer may overlap only at the same element, which is read before it is written.
-            T.func_attr({"global_symbol": "kernel", "tirx.noalias": True})
-            stored = ["uint8" if dtype == "bool" else dtype for dtype in dtypes]
-            pointers = [T.arg(f"p{index}", T.handle(dtype)) for index, dtype in enumerate(stored)]
-            begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
-            memories = [
-                Memory(T.decl_buffer((_EXTENT,), dtype, data=pointer), logical)
-                for pointer, dtype, logical in zip(pointers, stored, dtypes, strict=True)
-            ]
-            body(memories, begin, end)
+    with IRBuilder.IRBuilder() as builder, T.prim_func(s_tir=False):
+        T.func_name("kernel")
+        # Views of one buffer may overlap only at the same element, which is read before it is written.
+        T.func_attr({"global_symbol": "kernel", "tirx.noalias": True})
+        stored = ["uint8" if dtype == "bool" else dtype for dtype in dtypes]
+        pointers = [T.arg(f"p{index}", T.handle(dtype)) for index, dtype in enumerate(stored)]
+        begin, end = T.arg("begin", T.int32()), T.arg("end", T.int32())
+        memories = [
+            Memory(T.decl_buffer((_EXTENT,), dtype, data=pointer), logical)
+            for pointer, dtype, logical in zip(pointers, stored, dtypes, strict=True)
+        ]
+        body(memories, begin, end)
     return builder.get()
 
 

@@ -50,7 +50,9 @@ def apply_rule(node: Node, arguments: dict[Node, Expression]) -> Expression:
     def resolve(argument: object) -> object:
         return arguments[argument] if isinstance(argument, Node) else argument
 
-    expression = found(node, *[resolve(argument) for argument in node.args], **{k: resolve(v) for k, v in node.kwargs.items()})
+    expression = found(
+        node, *[resolve(argument) for argument in node.args], **{k: resolve(v) for k, v in node.kwargs.items()}
+    )
     return cast(expression, dtype_of(node))
 
 
@@ -104,7 +106,7 @@ def _unary(op: str) -> Rule:
 
 for _target, _op in {
     aten.add: "add", aten.sub: "sub", aten.mul: "mul", aten.maximum: "max", aten.minimum: "min",
-    aten.bitwise_and: "and", aten.bitwise_or: "or", aten.bitwise_xor: "xor",
+    aten.bitwise_and: "and", aten.bitwise_or: "or", aten.bitwise_xor: "xor", aten.atan2: "atan2", aten.fmod: "fmod",
 }.items():  # fmt: skip
     RULES[_target] = _binary(_op)
 for _target, _op in {aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge", aten.eq: "eq", aten.ne: "ne"}.items():
@@ -112,8 +114,8 @@ for _target, _op in {aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge",
 for _target, _op in {
     aten.exp: "exp", aten.log: "log", aten.sqrt: "sqrt", aten.tanh: "tanh", aten.sigmoid: "sigmoid", aten.erf: "erf",
     aten.abs: "abs", aten.neg: "neg", aten.floor: "floor", aten.ceil: "ceil", aten.round.default: "round",
-    aten.trunc: "trunc", aten.sin: "sin", aten.cos: "cos", aten.log2: "log2", aten.log1p: "log1p", aten.exp2: "exp2",
-    aten.tan: "tan", aten.atan: "atan",
+    aten.trunc: "trunc", aten.sin: "sin", aten.cos: "cos", aten.log1p: "log1p", aten.tan: "tan", aten.atan: "atan",
+    aten.asin: "asin", aten.acos: "acos", aten.sinh: "sinh", aten.cosh: "cosh", aten.expm1: "expm1",
 }.items():  # fmt: skip
     RULES[_target] = _unary(_op)
 
@@ -126,7 +128,7 @@ def _clamp(x: Expression, low: float, high: float) -> Expression:
     return _call("min", _call("max", x, number(low, x.dtype)), number(high, x.dtype))
 
 
-@rule(aten.div.Tensor, aten.div.Scalar, aten.true_divide)
+@rule(aten.div.Tensor)
 def _div(node: Node, left: object, right: object) -> Expression:
     dtype = dtype_of(node)
     if isinstance(right, int | float):
@@ -141,18 +143,15 @@ def _exact(divisor: float) -> bool:
     return divisor != 0 and math.frexp(abs(divisor))[0] == 0.5
 
 
-@rule(aten.div.Tensor_mode, aten.div.Scalar_mode)
+@rule(aten.div.Tensor_mode)
 def _div_mode(node: Node, left: object, right: object, *, rounding_mode: str | None = None) -> Expression:
     dtype = dtype_of(node)
     if dtype.startswith("float"):
         quotient = _call("div", _lift(left, dtype), _lift(right, dtype))
         return _call(rounding_mode, quotient) if rounding_mode else quotient
-    return _call({"floor": "floordiv", "trunc": "truncdiv"}[str(rounding_mode)], _lift(left, dtype), _lift(right, dtype))
-
-
-@rule(aten.floor_divide)
-def _floor_divide(node: Node, left: object, right: object) -> Expression:
-    return _div_mode(node, left, right, rounding_mode="floor")
+    return _call(
+        {"floor": "floordiv", "trunc": "truncdiv"}[str(rounding_mode)], _lift(left, dtype), _lift(right, dtype)
+    )
 
 
 @rule(aten.remainder)
@@ -162,12 +161,6 @@ def _remainder(node: Node, left: object, right: object) -> Expression:
     if not dtype.startswith("float"):
         return _call("floormod", first, second)
     return _call("sub", first, _call("mul", _call("floor", _call("div", first, second)), second))
-
-
-@rule(aten.rsub)
-def _rsub(node: Node, left: object, right: object, alpha: float = 1) -> Expression:
-    dtype = dtype_of(node)
-    return _call("sub", _lift(right, dtype), _call("mul", number(alpha, dtype), _lift(left, dtype)))
 
 
 @rule(aten.pow.Tensor_Scalar)
@@ -186,15 +179,10 @@ def _pow_scalar(node: Node, x: Expression, exponent: float) -> Expression:
     return _call("pow", base, number(exponent, base.dtype))
 
 
-@rule(aten.pow.Tensor_Tensor, aten.pow.Scalar)
+@rule(aten.pow.Tensor_Tensor)
 def _pow(node: Node, base: object, exponent: object) -> Expression:
     dtype = dtype_of(node)
     return _call("pow", _lift(base, dtype), _lift(exponent, dtype))
-
-
-@rule(aten.square)
-def _square(node: Node, x: Expression) -> Expression:
-    return _call("mul", x, x)
 
 
 @rule(aten.rsqrt)
@@ -212,17 +200,7 @@ def _relu(node: Node, x: Expression) -> Expression:
     return _call("max", x, number(0, x.dtype))
 
 
-@rule(aten.relu6)
-def _relu6(node: Node, x: Expression) -> Expression:
-    return _clamp(x, 0, 6)
-
-
-@rule(aten.hardtanh)
-def _hardtanh(node: Node, x: Expression, low: float = -1, high: float = 1) -> Expression:
-    return _clamp(x, low, high)
-
-
-@rule(aten.clamp, aten.clip)
+@rule(aten.clamp)
 def _clamp_rule(node: Node, x: Expression, min: object = None, max: object = None) -> Expression:
     dtype = dtype_of(node)
     result = cast(x, dtype)
@@ -233,27 +211,12 @@ def _clamp_rule(node: Node, x: Expression, min: object = None, max: object = Non
     return result
 
 
-@rule(aten.clamp_min)
-def _clamp_min(node: Node, x: Expression, low: object) -> Expression:
-    return _call("max", x, _lift(low, x.dtype))
-
-
-@rule(aten.clamp_max)
-def _clamp_max(node: Node, x: Expression, high: object) -> Expression:
-    return _call("min", x, _lift(high, x.dtype))
-
-
 @rule(aten.leaky_relu)
 def _leaky_relu(node: Node, x: Expression, slope: float = 0.01) -> Expression:
     scaled = _call("mul", x, number(slope, x.dtype))
     if 0 <= slope <= 1:
         return _call("max", x, scaled)
     return Apply("select", (Apply("gt", (x, number(0, x.dtype)), "bool"), x, scaled), x.dtype)
-
-
-@rule(aten.prelu)
-def _prelu(node: Node, x: Expression, slope: Expression) -> Expression:
-    return Apply("select", (Apply("gt", (x, number(0, x.dtype)), "bool"), x, _call("mul", x, slope)), x.dtype)
 
 
 @rule(aten.elu)
@@ -264,16 +227,6 @@ def _elu(node: Node, x: Expression, alpha: float = 1, scale: float = 1, input_sc
     grown = _call("sub", _call("exp", _call("mul", _call("min", x, constant(0)), constant(input_scale))), constant(1))
     negative = _call("mul", grown, constant(alpha * scale))
     return Apply("select", (Apply("gt", (x, constant(0)), "bool"), _call("mul", x, constant(scale)), negative), x.dtype)
-
-
-@rule(aten.celu)
-def _celu(node: Node, x: Expression, alpha: float = 1) -> Expression:
-    return _elu(node, x, alpha, 1, 1 / alpha)
-
-
-@rule(aten.selu)
-def _selu(node: Node, x: Expression) -> Expression:
-    return _elu(node, x, 1.6732632423543772848170429916717, 1.0507009873554804934193349852946)
 
 
 @rule(aten.hardsigmoid)
@@ -313,36 +266,9 @@ def _softplus(node: Node, x: Expression, beta: float = 1, threshold: float = 20)
     return Apply("select", (Apply("gt", (scaled, number(threshold, x.dtype)), "bool"), x, soft), x.dtype)
 
 
-@rule(aten.log_sigmoid)
-def _log_sigmoid(node: Node, x: Expression) -> Expression:
-    tail = _call("log1p", _call("exp", _call("neg", _call("abs", x))))
-    return _call("sub", _call("min", x, number(0, x.dtype)), tail)
-
-
 @rule(aten.mish)
 def _mish(node: Node, x: Expression) -> Expression:
     return _call("mul", x, _call("tanh", _softplus(node, x)))
-
-
-@rule(aten.threshold)
-def _threshold(node: Node, x: Expression, threshold: float, replacement: float) -> Expression:
-    above = Apply("gt", (x, number(threshold, x.dtype)), "bool")
-    return Apply("select", (above, x, number(replacement, x.dtype)), x.dtype)
-
-
-@rule(aten.hardshrink, aten.softshrink)
-def _shrink(node: Node, x: Expression, lambd: float = 0.5) -> Expression:
-    above = Apply("gt", (x, number(lambd, x.dtype)), "bool")
-    below = Apply("lt", (x, number(-lambd, x.dtype)), "bool")
-    soft = "softshrink" in str(node.target)
-    upper = _call("sub", x, number(lambd, x.dtype)) if soft else x
-    lower = _call("add", x, number(lambd, x.dtype)) if soft else x
-    return Apply("select", (above, upper, Apply("select", (below, lower, number(0, x.dtype)), x.dtype)), x.dtype)
-
-
-@rule(aten.tanhshrink)
-def _tanhshrink(node: Node, x: Expression) -> Expression:
-    return _call("sub", x, _call("tanh", x))
 
 
 @rule(aten.sign)
@@ -352,15 +278,10 @@ def _sign(node: Node, x: Expression) -> Expression:
     return Apply("select", (Apply("gt", (x, zero), "bool"), one, negative), x.dtype)
 
 
-@rule(aten.where.self, aten.where.ScalarOther, aten.where.ScalarSelf, aten.where.Scalar)
+@rule(aten.where.self)
 def _where(node: Node, condition: Expression, yes: object, no: object) -> Expression:
     dtype = dtype_of(node)
     return Apply("select", (cast(condition, "bool"), _lift(yes, dtype), _lift(no, dtype)), dtype)
-
-
-@rule(aten.masked_fill)
-def _masked_fill(node: Node, x: Expression, mask: Expression, fill: object) -> Expression:
-    return Apply("select", (cast(mask, "bool"), _lift(fill, x.dtype), x), x.dtype)
 
 
 @rule(aten.logical_not, aten.bitwise_not)
@@ -370,27 +291,6 @@ def _not(node: Node, x: Expression) -> Expression:
     return Apply("not", (cast(x, "bool"),), "bool")
 
 
-@rule(aten.logical_and, aten.logical_or, aten.logical_xor)
-def _logical(node: Node, left: Expression, right: Expression) -> Expression:
-    op = str(node.target).split("logical_")[1].split(".")[0]
-    return Apply(op, (cast(left, "bool"), cast(right, "bool")), "bool")
-
-
-@rule(aten.isnan)
-def _isnan(node: Node, x: Expression) -> Expression:
-    return Apply("ne", (x, x), "bool")
-
-
-@rule(aten._to_copy, aten.to, aten.clone, aten.contiguous, aten.alias, aten.detach, aten.copy, aten.lift_fresh_copy)
+@rule(aten._to_copy)
 def _copy(node: Node, x: Expression, *_: object, **__: object) -> Expression:
     return x
-
-
-@rule(aten.lerp.Scalar, aten.lerp.Tensor)
-def _lerp(node: Node, start: Expression, end: Expression, weight: object) -> Expression:
-    return _call("add", start, _call("mul", _call("sub", end, start), _lift(weight, start.dtype)))
-
-
-@rule(aten.addcmul)
-def _addcmul(node: Node, x: Expression, first: Expression, second: Expression, *, value: float = 1) -> Expression:
-    return _call("add", x, _call("mul", _call("mul", first, second), number(value, x.dtype)))

@@ -118,9 +118,7 @@ def log(x: Vector, m: Math) -> Vector:
     bits = T.bind(T.reinterpret(lane_dtype("int32", m.lanes), T.max(x, m(1.17549435e-38))))
     integer = lambda constant: splat(constant, "int32", m.lanes)  # noqa: E731
     exponent = T.cast(T.shift_right(bits, integer(23)) - integer(126), lane_dtype("float32", m.lanes))
-    mantissa = T.bind(
-        T.reinterpret(lane_dtype("float32", m.lanes), (bits & integer(0x007FFFFF)) | integer(0x3F000000))
-    )
+    mantissa = T.bind(T.reinterpret(lane_dtype("float32", m.lanes), (bits & integer(0x007FFFFF)) | integer(0x3F000000)))
     low = mantissa < m(0.707106781186547524)
     exponent = T.bind(T.Select(low, exponent - m(1), exponent))
     f = T.bind(T.Select(low, mantissa + mantissa, mantissa) - m(1))
@@ -146,6 +144,11 @@ def log1p(x: Vector, m: Math) -> Vector:
     return T.bind(T.Select(m.llvm("llvm.fabs", x) < m(0.4), s * series, log(x + m(1), m)))
 
 
+def _expm1_series(x: Vector, m: Math) -> Vector:
+    """exp(x) - 1 near zero, where the difference would cancel: the Taylor series of degree 6."""
+    return T.bind(x * m.polynomial(x, [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1]))
+
+
 def power(x: Vector, y: Vector, m: Math) -> Vector:
     """x ** y = exp(y log |x|), with the sign of odd integer powers; NaN for a negative base and a fractional power."""
     magnitude = T.bind(exp(y * log(m.llvm("llvm.fabs", x), m), m))
@@ -160,12 +163,14 @@ def power(x: Vector, y: Vector, m: Math) -> Vector:
 def _libm(name: str) -> Callable[..., Vector]:
     """One libm call a lane, for functions too rare for a polynomial."""
 
-    def call(x: Vector, m: Math) -> Vector:
+    def call(*arguments: Vector) -> Vector:
+        *vectors, m = arguments
         if m.lanes == 1:
-            return T.call_pure_extern("float32", name, x)
-        return tvm.tirx.Shuffle(
-            [T.call_pure_extern("float32", name, lane(x, index)) for index in range(m.lanes)], list(range(m.lanes))
-        )
+            return T.call_pure_extern("float32", name, *vectors)
+        calls = [
+            T.call_pure_extern("float32", name, *(lane(vector, index) for vector in vectors)) for index in range(m.lanes)
+        ]
+        return tvm.tirx.Shuffle(calls, list(range(m.lanes)))
 
     return call
 
@@ -175,7 +180,9 @@ def lane(vector: Vector, index: int) -> Vector:
     return tvm.tirx.Shuffle([vector], [index])
 
 
-def _float_or_integer(float_intrinsic: str, integer: Callable[[Vector, Math], Vector]) -> Callable[[Vector, Math], Vector]:
+def _float_or_integer(
+    float_intrinsic: str, integer: Callable[[Vector, Math], Vector]
+) -> Callable[[Vector, Math], Vector]:
     return lambda x, m: m.llvm(float_intrinsic, x) if m.dtype.startswith("float") else integer(x, m)
 
 
@@ -210,16 +217,14 @@ OPERATIONS: dict[str, Callable[..., Vector]] = {
     "floormod": lambda a, b, m: T.floormod(a, b),
     "cast": lambda a, m: T.cast(a, lane_dtype(m.dtype, m.lanes)),
     "exp": exp,
-    "exp2": lambda a, m: exp(a * m(math.log(2)), m),
     "sigmoid": sigmoid,
     "tanh": tanh,
     "erf": erf,
     "log": log,
-    "log2": lambda a, m: log(a, m) * m(1 / math.log(2)),
     "log1p": log1p,
     "pow": power,
-    "sin": _libm("sinf"),
-    "cos": _libm("cosf"),
-    "tan": _libm("tanf"),
-    "atan": _libm("atanf"),
+    "expm1": lambda a, m: T.Select(m.llvm("llvm.fabs", a) < m(0.1), _expm1_series(a, m), exp(a, m) - m(1)),
+    "fmod": _libm("fmodf"),
+    "atan2": _libm("atan2f"),
+    **{name: _libm(f"{name}f") for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh")},
 }

@@ -90,9 +90,7 @@ class Phase:
 
     def valid(self, q: int) -> list[int]:
         """Return the i whose tap lands inside the input for output q."""
-        return [
-            i for i in range(self.taps.count) if 0 <= q * self.input_step + self.taps.offset(i) < self.input_size
-        ]
+        return [i for i in range(self.taps.count) if 0 <= q * self.input_step + self.taps.offset(i) < self.input_size]
 
     @lru_cache(maxsize=4096)  # noqa: B019 - phases are small values
     def clean(self) -> tuple[int, int]:
@@ -134,9 +132,7 @@ class Phase:
 
     def _tile(self, start: int, width: int) -> "Tile":
         width = min(width, self.outputs - start)
-        masks = tuple(
-            tuple(p for p in range(width) if i in self.valid(start + p)) for i in range(self.taps.count)
-        )
+        masks = tuple(tuple(p for p in range(width) if i in self.valid(start + p)) for i in range(self.taps.count))
         if all(len(mask) == width for mask in masks):
             return Tile(start, width, 1, ())
         return Tile(start, width, 1, masks)

@@ -1,0 +1,45 @@
+"""Prunus: compile models into small shared libraries with a plain C interface.
+
+>>> import prunus
+>>> artifact = prunus.compile(model, target="rpi4", example_inputs=(x,))  # doctest: +SKIP
+>>> artifact.save("build/")  # doctest: +SKIP
+
+Nothing heavy is imported until it is needed: `import prunus` and `prunus.load` do without PyTorch and TVM.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from prunus.artifact import Artifact, load
+    from prunus.errors import PrunusError
+    from prunus.frontend import import_model
+    from prunus.passes.plugins import graph_pass
+    from prunus.pipeline import compile
+    from prunus.targets import Target, load_target, target_names
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Artifact": "prunus.artifact",
+    "PrunusError": "prunus.errors",
+    "Target": "prunus.targets",
+    "compile": "prunus.pipeline",
+    "graph_pass": "prunus.passes.plugins",
+    "import_model": "prunus.frontend",
+    "load": "prunus.artifact",
+    "load_target": "prunus.targets",
+    "target_names": "prunus.targets",
+}
+
+__all__ = sorted(_HOMES)
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'prunus' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

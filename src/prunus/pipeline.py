@@ -1,0 +1,74 @@
+"""One call from a model to a library: import, passes, plan, kernels, link."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from prunus.artifact import Artifact
+from prunus.targets import Target, load_target
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how much of it is finished, and how much there is."""
+
+
+def compile(
+    model: Any,
+    *,
+    target: str | Path | Target = "native",
+    example_inputs: Sequence[Any] | None = None,
+    example_kwargs: Mapping[str, Any] | None = None,
+    input_shapes: Mapping[str, tuple[int, ...]] | None = None,
+    constant_inputs: Mapping[str, Any] | None = None,
+    name: str | None = None,
+    passes: Sequence[Any] = (),
+    progress: Progress | None = None,
+) -> Artifact:
+    """Compile a model into one shared library with a plain C interface.
+
+    Args:
+        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a path of an ONNX or .pt2 file,
+            the bytes of an ONNX file, or an `onnx.ModelProto`.
+        target: a name from `prunus targets`, a path of a TOML file, or a `Target`.
+        example_inputs: tensors or numpy arrays that fix shapes and dtypes; needed for modules.
+        example_kwargs: keyword arguments of a module's forward.
+        input_shapes: shapes of inputs with symbolic dimensions, by name.
+        constant_inputs: inputs of an ONNX model that become constants, by name.
+        name: prefix of the library's symbols; by default made from the file's or the class's name.
+        passes: further passes, `Graph -> Graph`, run before the default ones.
+        progress: called as steps go on.
+
+    Returns:
+        The library: `artifact(x)` runs it, `artifact.save(folder)` keeps it.
+
+    Raises:
+        PrunusError: and its kin, see `prunus.errors`.
+    """
+    from prunus.backends.codegen.compile import compile_kernels
+    from prunus.backends.plan.planner import plan
+    from prunus.frontend import import_model
+    from prunus.passes import DEFAULT, run_passes
+
+    machine = load_target(target)
+    tell = progress or (lambda step, done, total: None)
+    tell("import", 0, 1)
+    graph = import_model(
+        model, example_inputs=example_inputs, example_kwargs=example_kwargs, input_shapes=input_shapes,
+        constant_inputs=constant_inputs,
+    )  # fmt: skip
+    chain = [*passes, *DEFAULT]
+    graph = run_passes(graph, chain)
+    program = plan(graph, name=name or default_name(model), target=machine)
+    kernels = compile_kernels(
+        (step.kernel for step in program.steps), machine, on_progress=lambda done, total: tell("kernels", done, total)
+    )
+    tell("link", 0, 1)
+    return Artifact.build(program, kernels, passes=[item.__name__ for item in chain], module=graph)
+
+
+def default_name(model: Any) -> str:
+    """Make a C identifier from a file's name or a module's class."""
+    text = Path(model).stem if isinstance(model, str | Path) else type(model).__name__
+    text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
+    text = re.sub(r"[^a-z0-9_]+", "_", text).strip("_")
+    return text if text and not text[0].isdigit() else f"model_{text}".rstrip("_")
