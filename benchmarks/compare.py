@@ -17,7 +17,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.engines import Engine, OnnxRuntime, Prunus
+import prunus
+from benchmarks.engines import Engine, OnnxRuntime, Prunus, to_onnx
 from benchmarks.machine import caption, processor, versions
 from benchmarks.networks import NETWORKS
 
@@ -73,7 +74,9 @@ def compare(network: str, *, threads: int, rounds: int, seconds: float) -> Compa
     module, x = NETWORKS[network].make()
     with torch.no_grad():
         expected = module(x).numpy()
-    ours, theirs = Prunus(module, x, threads=threads), OnnxRuntime(module, x, threads=threads)
+    artifact = prunus.compile(module, target="native", example_inputs=(x,), name="net")
+    ours = Prunus(artifact, x.numpy(), threads=threads)
+    theirs = OnnxRuntime(to_onnx(module, x), x.numpy(), threads=threads)
     check(ours, expected)
     check(theirs, expected)
     measured: list[tuple[float, float]] = []
@@ -83,6 +86,7 @@ def compare(network: str, *, threads: int, rounds: int, seconds: float) -> Compa
             time.sleep(REST_S)
             pair.append(time_ms(engine.run, seconds=seconds))
         measured.append((pair[0], pair[1]))
+    ours.close()
     return Comparison(
         network,
         prunus_ms=statistics.median(mine for mine, _ in measured),

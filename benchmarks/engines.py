@@ -1,7 +1,6 @@
 """The engines that are compared, each behind its cheapest interface: memory is ready, a run is one call."""
 
 import ctypes
-import io
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -13,21 +12,24 @@ import onnxruntime
 import torch
 from torch import Tensor, nn
 
-import prunus
+from prunus import Artifact
 
 
 class Engine(Protocol):
-    """One compiled network with its memory.
+    """One compiled network of one input and one output, with its memory.
 
     Attributes:
         title: name for tables.
         run: computes once; takes and returns nothing.
-        output: the array that `run` fills.
     """
 
     title: str
     run: Callable[[], object]
-    output: np.ndarray
+
+    @property
+    def output(self) -> np.ndarray:
+        """What the last run computed."""
+        ...
 
 
 class Options(ctypes.Structure):
@@ -46,23 +48,33 @@ class Prunus:
 
     title = "Prunus"
 
-    def __init__(self, module: nn.Module, x: Tensor, *, threads: int) -> None:
+    def __init__(self, artifact: Artifact, x: np.ndarray, *, threads: int) -> None:
+        name, record = artifact.manifest.name, artifact.manifest.outputs[0]
         self._folder = tempfile.TemporaryDirectory()
-        self.artifact = prunus.compile(module, target="native", example_inputs=(x,), name="net")
-        self.artifact.save(self._folder.name)
-        library = ctypes.CDLL(str(Path(self._folder.name, "libnet.so")))
-        library.net_error.restype = ctypes.c_char_p
+        library = ctypes.CDLL(str(artifact.save(self._folder.name) / f"lib{name}.so"))
+        run = getattr(library, f"{name}_run")
+        self._destroy = getattr(library, f"{name}_destroy")
         self._model = ctypes.c_void_p()
         options = Options(ctypes.sizeof(Options), threads, None, 0)
-        code = library.net_create(ctypes.byref(self._model), ctypes.byref(options))
+        code = getattr(library, f"{name}_create")(ctypes.byref(self._model), ctypes.byref(options))
         if code:
-            raise RuntimeError(library.net_error(code).decode())
-        record = self.artifact.manifest.outputs[0]
-        self._input = x.numpy()
-        self.output = np.empty(record.shape, record.dtype)
+            error = getattr(library, f"{name}_error")
+            error.restype = ctypes.c_char_p
+            raise RuntimeError(error(code).decode())
+        self._input, self._output = x, np.empty(record.shape, record.dtype)
         inputs = (ctypes.c_void_p * 1)(self._input.ctypes.data)
-        outputs = (ctypes.c_void_p * 1)(self.output.ctypes.data)
-        self.run = lambda: library.net_run(self._model, inputs, outputs)
+        outputs = (ctypes.c_void_p * 1)(self._output.ctypes.data)
+        self.run: Callable[[], object] = lambda: run(self._model, inputs, outputs)
+
+    @property
+    def output(self) -> np.ndarray:
+        """What the last run computed."""
+        return self._output
+
+    def close(self) -> None:
+        """Stop the threads and free the memory."""
+        self._destroy(self._model)
+        self._folder.cleanup()
 
 
 class OnnxRuntime:
@@ -70,28 +82,28 @@ class OnnxRuntime:
 
     title = "ONNX Runtime"
 
-    def __init__(self, module: nn.Module, x: Tensor, *, threads: int) -> None:
+    def __init__(self, model: bytes | Path, x: np.ndarray, *, threads: int) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
-        session = onnxruntime.InferenceSession(to_onnx(module, x), options, providers=["CPUExecutionProvider"])
-        with torch.no_grad():
-            shape = tuple(module(x).shape)
-        self._value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(shape, np.float32)
+        session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        (source,), (result,) = session.get_inputs(), session.get_outputs()
+        self._value = onnxruntime.OrtValue.ortvalue_from_shape_and_type(result.shape, np.float32)
         binding = session.io_binding()
-        binding.bind_ortvalue_input("x", onnxruntime.OrtValue.ortvalue_from_numpy(x.numpy()))
-        binding.bind_ortvalue_output("y", self._value)
-        self.run = lambda: session.run_with_iobinding(binding)
+        binding.bind_ortvalue_input(source.name, onnxruntime.OrtValue.ortvalue_from_numpy(x))
+        binding.bind_ortvalue_output(result.name, self._value)
+        self.run: Callable[[], object] = lambda: session.run_with_iobinding(binding)
 
     @property
     def output(self) -> np.ndarray:
+        """What the last run computed."""
         return self._value.numpy()
 
 
 def to_onnx(module: nn.Module, x: Tensor) -> bytes:
-    """Return `module` as an ONNX file with the input "x" and the output "y"."""
-    file = io.BytesIO()
-    with warnings.catch_warnings():
+    """Return `module` as an ONNX file for inputs like `x`."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(module, (x,), file, input_names=["x"], output_names=["y"], opset_version=17, dynamo=False)
-    return file.getvalue()
+        path = Path(folder, "model.onnx")
+        torch.onnx.export(module, (x,), path, input_names=["x"], output_names=["y"], opset_version=17, dynamo=False)
+        return path.read_bytes()
