@@ -5,6 +5,7 @@ import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,10 +14,12 @@ from prunus.backends.codegen.link import write_sources
 from prunus.backends.codegen.runtime import RUNTIME, RUNTIME_SOURCES
 from prunus.backends.codegen.toolchain import zig_cc, zig_target
 from prunus.backends.plan.program import Arena, Buffer, KernelSpec, Program, Step, Storage, Tensor, View
-from prunus.targets import load_target
+from prunus.targets import Target, load_target
 
+# With a weak helper, as LLVM puts them into objects: two of them must not meet, and none may leave the library.
 MULTIPLY = """
 #include <stdint.h>
+__attribute__((weak)) int __prunus_helper(int x) { return x + 1; }
 void SYMBOL(const float *x, const float *w, float *y, int32_t begin, int32_t end)
 {
     for (int32_t i = begin; i < end; i++)
@@ -138,6 +141,7 @@ def compile_kernels(
             continue
         symbol = f"k_{len(compiled):016x}"
         source, result = folder / f"{symbol}.c", folder / f"{symbol}.o"
+        assert isinstance(step.kernel.problem, CKernel)
         source.write_text(step.kernel.problem.text.replace("SYMBOL", symbol))
         arguments = ["-O2", "-fPIC", "-c", str(source), "-o", str(result)]
         if compiler:
@@ -146,11 +150,6 @@ def compile_kernels(
             zig_cc(zig_target(program.target), arguments)
         compiled[step.kernel] = CompiledKernel(symbol, result)
     return compiled
-
-
-def with_target(program: Program, **changes: object) -> Program:
-    """Return `program` for a target with some facts changed."""
-    return dataclasses.replace(program, target=dataclasses.replace(program.target, **changes))
 
 
 def compile_with_gcc(sample: Sample, main: str, folder: Path, *flags: str) -> Path:
@@ -165,3 +164,8 @@ def compile_with_gcc(sample: Sample, main: str, folder: Path, *flags: str) -> Pa
     command = ["gcc", *strict, *flags, f"-I{RUNTIME}", "-I.", *sources, *objects, *libraries, "-o", "program"]
     subprocess.run(command, cwd=folder, check=True)
     return folder / "program"
+
+
+def changed_target(name: str, **changes: Any) -> Target:
+    """Return the record of a target with some facts changed."""
+    return dataclasses.replace(load_target(name), **changes)

@@ -42,6 +42,6 @@ def _read_buffers(program: Program) -> list[Buffer]:
 
 
 def _content(buffer: Buffer, array: np.ndarray) -> bytes:
-    assert (array.dtype, array.size) == (buffer.dtype, buffer.size), f"{buffer} holds {array.dtype}, {array.size}"
+    assert (array.dtype.name, array.size) == (buffer.dtype, buffer.size), f"{buffer} holds {array.dtype}, {array.size}"
     # Every target is little-endian.
     return np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes()

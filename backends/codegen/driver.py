@@ -10,6 +10,7 @@ import jinja2
 from prunus.backends.codegen.constants import ConstantBlock
 from prunus.backends.codegen.features import cpu_bits
 from prunus.backends.codegen.kernel import CompiledKernel
+from prunus.backends.codegen.names import check_name
 from prunus.backends.plan.program import Buffer, KernelSpec, Program, Step, Storage, View
 from prunus.errors import BuildError
 from prunus.targets import Target
@@ -29,15 +30,6 @@ DTYPES = {
 EXPORTS = (
     *("create", "run", "reset", "destroy", "error", "arena_size"),
     *("input", "output", "input_count", "output_count", "step_count", "profile"),
-)
-_RESERVED = frozenset(
-    "alignas alignof and and_eq asm auto bitand bitor bool break case catch char char16_t char32_t char8_t class "
-    "co_await co_return co_yield compl concept const const_cast consteval constexpr constinit continue decltype default "
-    "delete do double dynamic_cast else enum explicit export extern false float for friend goto if inline int long main "
-    "mutable namespace new noexcept not not_eq nullptr operator or or_eq private protected public register "
-    "reinterpret_cast requires restrict return short signed sizeof static static_assert static_cast struct switch "
-    "template this thread_local throw true try typedef typeid typename union unsigned using virtual void volatile "
-    "wchar_t while xor xor_eq".split()
 )
 # Meeting at a barrier takes about a microsecond; a step not much longer than that stays with one thread.
 _LEAST_PARALLEL_CYCLES = 5000
@@ -117,12 +109,7 @@ def write_driver(program: Program, kernels: Mapping[KernelSpec, CompiledKernel],
 
 
 def _check(program: Program, kernels: Mapping[KernelSpec, CompiledKernel]) -> None:
-    if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", program.name) or program.name in _RESERVED:
-        raise BuildError(
-            f"the name {program.name!r} cannot stand in C",
-            expected="letters, digits and underscores, no word of C or C++",
-            do='pass another, name="model"',
-        )
+    check_name(program.name)
     for step in program.steps:
         if step.kernel not in kernels:
             raise BuildError(f"no compiled kernel for {step.kernel}")

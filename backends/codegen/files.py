@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import os
 import tempfile
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
     Raises:
         OutputError: the folder cannot be made or written.
     """
-    made = not folder.exists()
+    missing = [place for place in (folder, *folder.parents) if not place.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".prunus-", dir=folder) as beside:
@@ -23,8 +24,9 @@ def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
             for name in files:
                 os.replace(Path(beside) / name, folder / name)
     except OSError as error:
-        if made and folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+        for place in missing:
+            with contextlib.suppress(OSError):
+                place.rmdir()
         raise OutputError(
             f"cannot write {folder}: {error.strerror or error}",
             expected=f"a folder with {sum(map(len, files.values()))} free bytes",

@@ -12,6 +12,7 @@ from prunus.backends.codegen.runtime import RUNTIME, runtime_objects
 from prunus.backends.codegen.summary import summarize
 from prunus.backends.codegen.toolchain import C_FLAGS, zig_cc, zig_target
 from prunus.backends.plan.program import KernelSpec, Program
+from prunus.errors import OutputError
 from prunus.manifest import library_name, manifest_name
 
 
@@ -38,8 +39,15 @@ def build_library(
         BuildError: the compiler or the linker failed, or the name cannot stand in C.
         OutputError: `folder` cannot be written, or the disk is full.
     """
-    with tempfile.TemporaryDirectory(prefix="prunus-") as work:
-        write_files(folder, _build(program, kernels, Path(work), passes, extra or {}))
+    try:
+        with tempfile.TemporaryDirectory(prefix="prunus-") as work:
+            files = _build(program, kernels, Path(work), passes, extra or {})
+    except OSError as error:
+        raise OutputError(
+            f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror or error}",
+            do="free space there, or set TMPDIR to another folder",
+        ) from error
+    write_files(folder, files)
 
 
 def write_sources(program: Program, kernels: Mapping[KernelSpec, CompiledKernel], folder: Path) -> ConstantBlock:

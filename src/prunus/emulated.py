@@ -41,10 +41,9 @@ class EmulatedModel:
         """Run each set of inputs, all in one process. `sets` are contiguous and match the manifest."""
         from prunus.backends.codegen.runtime import harness
 
-        harness_path = harness(self._manifest.system)
-        arguments = [self._library, self._manifest.name, str(self._threads), str(len(sets))]
+        program = [*self._command, str(harness(self._manifest.system))]
         result = subprocess.run(
-            [*self._command, harness_path, *arguments],
+            [*program, str(self._library), self._manifest.name, str(self._threads), str(len(sets))],
             input=b"".join(array.tobytes() for arrays in sets for array in arrays),
             capture_output=True,
             check=False,
