@@ -10,6 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Node
 from torch.fx.node import map_aggregate
+from torch.utils._pytree import tree_leaves
 
 from prunus.errors import ImportModelError, PrunusError
 from prunus.frontend.onnx.constants import Constants
@@ -154,7 +155,7 @@ class Builder:
         return self._values[name]
 
     def _apply(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if not _has_node((args, kwargs)):
+        if not any(isinstance(leaf, Node) for leaf in tree_leaves((args, kwargs))):
             check_constant_size(target, args, kwargs, self._mode)
             with torch.no_grad():
                 return target(*args, **kwargs)
@@ -169,18 +170,6 @@ class Builder:
 
     def _as_argument(self, leaf: Any) -> Any:
         return self.constants.node(leaf) if isinstance(leaf, torch.Tensor) else leaf
-
-
-def _has_node(argument: Any) -> bool:
-    found = False
-
-    def look(leaf: Any) -> Any:
-        nonlocal found
-        found = found or isinstance(leaf, Node)
-        return leaf
-
-    map_aggregate(argument, look)
-    return found
 
 
 def _as_list(results: Results) -> list[Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.node import map_aggregate
+from torch.utils._pytree import tree_leaves
 
 from prunus.errors import UnsafeModel
 from prunus.passes.graph import aten
@@ -25,23 +26,15 @@ _GROWING = {
 def check_constant_size(target: Any, args: Any, kwargs: Any, mode: FakeTensorMode) -> None:
     """Make sure that calling `target` on constants gives no tensor of more than 2 GiB, before memory is taken.
 
-    Few elements give few, but for the operators that take a size; these and large inputs are tried on fake tensors first.
+    Few elements give few, but for the operators that take a size; these, and large inputs, are tried on fake tensors.
 
     Raises:
         UnsafeModel: the result would be larger.
     """
-    sizes: list[int] = []
-
-    def fake(leaf: Any) -> Any:
-        if not isinstance(leaf, torch.Tensor):
-            return leaf
-        sizes.append(leaf.numel())
-        return torch.empty(leaf.shape, dtype=leaf.dtype)
-
+    if target not in _GROWING and all(tensor.numel() <= _SMALL for tensor in _tensors((args, kwargs))):
+        return
     with mode:
-        args, kwargs = map_aggregate((args, kwargs), fake)
-        if target not in _GROWING and max(sizes, default=0) <= _SMALL:
-            return
+        args, kwargs = map_aggregate((args, kwargs), _fake)
         result = target(*args, **kwargs)
     for tensor in result if isinstance(result, (tuple, list)) else [result]:
         size_bytes = math.prod(int(size) for size in tensor.shape) * tensor.element_size()
@@ -50,3 +43,11 @@ def check_constant_size(target: Any, args: Any, kwargs: Any, mode: FakeTensorMod
                 f"{target} on constants of the file gives {size_bytes} bytes", expected=f"at most {_LARGEST_BYTES}",
                 do="the file is damaged or hostile: export it again",
             )  # fmt: skip
+
+
+def _tensors(argument: Any) -> list[torch.Tensor]:
+    return [leaf for leaf in tree_leaves(argument) if isinstance(leaf, torch.Tensor)]
+
+
+def _fake(leaf: Any) -> Any:
+    return torch.empty(leaf.shape, dtype=leaf.dtype) if isinstance(leaf, torch.Tensor) else leaf

@@ -1,6 +1,7 @@
 """Pooling."""
 
 import math
+
 import torch
 
 from prunus.frontend.onnx.builder import Builder

@@ -14,8 +14,8 @@ from prunus.passes.graph import aten
 
 _NEAREST = {1: aten.upsample_nearest1d.vec, 2: aten.upsample_nearest2d.vec, 3: aten.upsample_nearest3d.vec}
 _LINEAR = {1: aten.upsample_linear1d.vec, 2: aten.upsample_bilinear2d.vec, 3: aten.upsample_trilinear3d.vec}
-_CUBIC = {2: aten.upsample_bicubic2d.vec}
-_ANTIALIASED = {"linear": aten._upsample_bilinear2d_aa.vec, "cubic": aten._upsample_bicubic2d_aa.vec}
+_SMOOTH = {"linear": _LINEAR, "cubic": {2: aten.upsample_bicubic2d.vec}}
+_ANTIALIASED = {"linear": {2: aten._upsample_bilinear2d_aa.vec}, "cubic": {2: aten._upsample_bicubic2d_aa.vec}}
 
 
 @dataclass(frozen=True)
@@ -49,16 +49,11 @@ def resize(build: Builder, op: Operation) -> Value:
         nearest=op.attribute("nearest_mode", "round_prefer_floor"),
         cubic=op.attribute("cubic_coeff_a", -0.75),
         exclude_outside=bool(op.attribute("exclude_outside", 0)),
+        antialias=bool(op.attribute("antialias", 0)),
     )
     if sampling.coordinates == "tf_crop_and_resize":
         raise op.refuse("coordinates of a cropped region")
-    axes = _axes(op, _floats(op, "scales", 2), op.ints("sizes", 3))
-    if not op.attribute("antialias", 0) or sampling.mode == "nearest":
-        return _resize(build, op, sampling, axes)
-    if rank_of(op.value(0)) != 4 or sampling.coordinates != "half_pixel" or any(axis.axis < 2 for axis in axes):
-        raise op.refuse("antialiasing other than of two spatial axes with half-pixel coordinates")
-    sizes = _spatial_sizes(op, axes)
-    return build.call(_ANTIALIASED[sampling.mode], op.value(0), sizes, False, None)
+    return _resize(build, op, sampling, _axes(op, _floats(op, "scales", 2), op.ints("sizes", 3)))
 
 
 def _resize(build: Builder, op: Operation, sampling: Sampling, axes: list[_Axis]) -> Value:
@@ -74,7 +69,7 @@ def _resize(build: Builder, op: Operation, sampling: Sampling, axes: list[_Axis]
             x = build.call(aten.index_select.default, x, axis.axis, place)
         return x
     matrices = [interpolation_matrix(sampling, axis.before, axis.after, axis.scale) for axis in axes]
-    table: dict[int, Any] = _LINEAR if sampling.mode == "linear" else _CUBIC
+    table: dict[int, Any] = (_ANTIALIASED if sampling.antialias else _SMOOTH)[sampling.mode]
     if _is_spatial(op, axes) and rank_of(x) - 2 in table:
         for align in (False, True):
             if all(
@@ -142,9 +137,9 @@ def _torch_places(axis: _Axis) -> torch.Tensor:
 
 def _torch_matrix(sampling: Sampling, axis: _Axis, align: bool) -> torch.Tensor:
     """Return what PyTorch's operator does along one axis, as a matrix [after, before]."""
-    unit = torch.eye(axis.before).reshape(1, axis.before, axis.before, 1)
-    target = aten.upsample_bilinear2d.vec if sampling.mode == "linear" else aten.upsample_bicubic2d.vec
-    return target(unit, [axis.after, 1], align, None).reshape(axis.before, axis.after).t()
+    unit = torch.eye(axis.before).reshape(1, axis.before, 1, axis.before)
+    target = (_ANTIALIASED if sampling.antialias else _SMOOTH)[sampling.mode][2]
+    return target(unit, [1, axis.after], align, None).reshape(axis.before, axis.after).t()
 
 
 def _along(build: Builder, x: Value, axis: int, matrix: torch.Tensor) -> Value:
