@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 from torch.export import ExportedProgram
+from torch.utils import _pytree as pytree
 
 from prunus.errors import ImportModelError
 from prunus.frontend.torch import as_tensors, import_exported, import_torch, load_pt2
-from prunus.passes.graph import Graph
+from prunus.passes.graph import Graph, inputs
 
 _READS = "an nn.Module, ExportedProgram, fx.GraphModule, a path of .onnx or .pt2, ONNX bytes or an onnx.ModelProto"
 
@@ -49,3 +50,12 @@ def import_model(
             model, input_shapes=input_shapes, example_inputs=tensors, constant_inputs=constant_inputs or {}
         )
     raise ImportModelError(f"a {type(model).__name__} is no model that Prunus reads", expected=_READS)
+
+
+def example_tensors(
+    example_inputs: Sequence[Any] | None, example_kwargs: Mapping[str, Any] | None, graph: Graph
+) -> list[torch.Tensor] | None:
+    """Return the example tensors in the order of the graph's inputs, None where the examples do not cover them."""
+    leaves = pytree.tree_leaves((as_tensors(example_inputs), dict(example_kwargs or {})))
+    tensors = [leaf for leaf in leaves if isinstance(leaf, torch.Tensor)]
+    return tensors if len(tensors) == len(inputs(graph)) else None

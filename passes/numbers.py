@@ -1,5 +1,6 @@
 """Running graphs in PyTorch to compare their numbers."""
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -35,8 +36,9 @@ def check_inputs(graph: Graph, example_inputs: Sequence[torch.Tensor]) -> tuple[
     wanted = [(node.name, shape(node), value(node).dtype) for node in inputs(graph)]
     given = [(tuple(tensor.shape), tensor.dtype) for tensor in example_inputs]
     if given != [(sizes, dtype) for _, sizes, dtype in wanted]:
+        found = ", ".join(f"{dtype}{list(sizes)}" for sizes, dtype in given)
         raise InputError(
-            f"example inputs do not fit the graph: found {', '.join(f'{dtype}{list(sizes)}' for sizes, dtype in given)}",
+            f"example inputs do not fit the graph: found {found}",
             expected=", ".join(f"{name}: {dtype}{list(sizes)}" for name, sizes, dtype in wanted),
             do="pass one tensor for each input, in order",
         )
@@ -91,6 +93,17 @@ def largest_error(before: torch.Tensor, after: torch.Tensor) -> float:
     difference = float((expected[finite] - found[finite]).abs().max())
     scale = float(expected[finite].abs().max())
     return difference / scale if scale > 0 else difference
+
+
+def rounding_noise(graph: Graph, example_inputs: Sequence[torch.Tensor], outputs: Sequence[torch.Tensor]) -> float:
+    """Return the error of float32 `outputs` against the same graph in float64; 0 where it does not run in float64."""
+    exact = copy.deepcopy(graph).double()
+    inputs = [tensor.double() if tensor.is_floating_point() else tensor for tensor in example_inputs]
+    try:
+        found = run(exact, inputs)
+    except RuntimeError:  # operators that name float32
+        return 0.0
+    return max((largest_error(old, new) for old, new in zip(found, outputs, strict=True)), default=0.0)
 
 
 def first_difference(

@@ -46,7 +46,7 @@ def compile(
     """
     from prunus.backends.codegen.compile import compile_kernels
     from prunus.backends.plan.planner import plan
-    from prunus.frontend import import_model
+    from prunus.frontend.importer import example_tensors, import_model
     from prunus.passes import DEFAULT, run_passes
 
     machine = load_target(target)
@@ -57,7 +57,7 @@ def compile(
         constant_inputs=constant_inputs,
     )  # fmt: skip
     chain = [*passes, *DEFAULT]
-    graph = run_passes(graph, chain)
+    graph = run_passes(graph, chain, example_tensors(example_inputs, example_kwargs, graph))
     program = plan(graph, name=name or default_name(model), target=machine)
     kernels = compile_kernels(
         (step.kernel for step in program.steps), machine, on_progress=lambda done, total: tell("kernels", done, total)
