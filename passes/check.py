@@ -34,7 +34,7 @@ def check(graph: Graph) -> None:
     for node in nodes:
         for read in node.all_input_nodes:
             if read not in seen:
-                raise _broken(node, f"reads {read.name!r}, which stands after it or in another graph", "topological order")
+                raise _broken(node, f"reads {read.name!r}, which does not stand before it", "topological order")
         seen.add(node)
         _check_kind(graph, node)
         if node.op != "output":
@@ -49,7 +49,7 @@ def _check_kind(graph: Graph, node: Node) -> None:
         try:
             get_constant(graph, node)
         except (AttributeError, AssertionError):
-            raise _broken(node, f"there is no tensor {str(node.target)!r}", "a parameter or buffer of the graph") from None
+            raise _broken(node, f"reads {str(node.target)!r}, which is no tensor", "a parameter or buffer") from None
     elif node.op == "call_function":
         _check_target(node)
     elif node.op == "output":
@@ -81,12 +81,12 @@ def _check_value(node: Node) -> None:
         values = (found,)
     for result in values:
         if not isinstance(result, torch.Tensor):
-            raise _broken(node, f"is described by {type(result).__name__}", 'a tensor in node.meta["val"]: see `refresh`')
+            raise _broken(node, f"is described by {type(result).__name__}", 'a tensor in meta["val"]: see `refresh`')
         if not all(isinstance(size, int) for size in result.shape):
             raise _broken(node, f"has the symbolic shape {tuple(result.shape)}", "a static shape")
         if result.dtype not in DTYPES:
             names = ", ".join(sorted(str(dtype).removeprefix("torch.") for dtype in DTYPES))
-            raise _broken(node, f"has dtype {result.dtype}", names, do="convert the model first, `model.float()` for one")
+            raise _broken(node, f"has dtype {result.dtype}", names, do="convert the model first, with `model.float()`")
 
 
 def _broken(node: Node, found: str, expected: str, do: str = "") -> GraphError:

@@ -1,10 +1,12 @@
 """Rewrite every operator that the backend does not keep in terms of those that it does."""
 
+import functools
 import operator
 from typing import Any
 
 import torch
-from torch._decomp import core_aten_decompositions
+from torch._decomp import core_aten_decompositions, decomposition_table
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
@@ -105,24 +107,29 @@ def _rewrite(graph: Graph, node: Node, kept: frozenset[torch._ops.OpOverload]) -
 def _trace(emit: Emitter, node: Node, kept: frozenset[torch._ops.OpOverload]) -> Replacement:
     """Write PyTorch's own decomposition of `node`, None where it has none."""
     read = list(node.all_input_nodes)
-    table = {target: rule for target, rule in core_aten_decompositions().items() if target not in kept}
 
     def function(*tensors: torch.Tensor) -> Any:
         given = dict(zip(read, tensors, strict=True))
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda other: given[other])
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
+    own = {node.target: rule for target, rule in decomposition_table.items() if target is node.target}
+    table = {target: rule for target, rule in (own | _core_decompositions()).items() if target not in kept}
     try:
         with emit.mode, torch.no_grad():
             traced = make_fx(function, decomposition_table=table)(*map(emit.describe, read))
     except Exception as error:
         no(f"PyTorch's decomposition of {node.target} cannot be traced: {error}", node)
         return None
-    called = [inner for inner in traced.graph.nodes if inner.op == "call_function"]
-    if any(inner.target is node.target for inner in called):
+    if any(inner.target is node.target for inner in traced.graph.nodes):
         no(f"there is no decomposition of {node.target}", node)
         return None
     return _inline(emit, traced, read)
+
+
+@functools.cache
+def _core_decompositions() -> dict[Any, Any]:
+    return dict(core_aten_decompositions())
 
 
 def _inline(emit: Emitter, traced: torch.fx.GraphModule, read: list[Node]) -> Replacement:
@@ -133,15 +140,17 @@ def _inline(emit: Emitter, traced: torch.fx.GraphModule, read: list[Node]) -> Re
         if inner.op == "placeholder":
             copies[inner] = next(given)
         elif inner.op == "get_attr":
-            tensor = getattr(traced, inner.target)
-            copies[inner] = emit.constant(getattr(tensor, "constant", None) if hasattr(tensor, "constant") else tensor, "constant")
+            tensor = getattr(traced, str(inner.target))
+            real = tensor.constant if isinstance(tensor, FakeTensor) else tensor
+            assert isinstance(real, torch.Tensor), f"{inner} in the decomposition of {emit.before} has no value"
+            copies[inner] = emit.constant(real, like="constant")
         elif inner.op == "output":
             result = torch.fx.map_arg(inner.args[0], lambda other: copies[other])
         elif inner.target is operator.getitem:
             copies[inner] = _pick(emit, copies[inner.args[0]], inner.args[1])
         else:
             args, kwargs = torch.fx.map_arg((inner.args, inner.kwargs), lambda other: copies[other])
-            copies[inner] = emit(inner.target, *args, **_without_place(kwargs))
+            copies[inner] = emit(inner.target, *args, **kwargs)
     return tuple(result) if isinstance(result, list | tuple) else result
 
 
@@ -150,9 +159,3 @@ def _pick(emit: Emitter, source: Node, index: int) -> Node:
         node = emit.graph.graph.call_function(operator.getitem, (source, index))
     node.meta["val"] = source.meta["val"][index]
     return node
-
-
-def _without_place(kwargs: dict[str, Any]) -> dict[str, Any]:
-    return {key: argument for key, argument in kwargs.items() if key not in ("device", "pin_memory", "layout")}
-
-

@@ -68,8 +68,8 @@ class Group:
 def fuse(graph: Graph) -> list[Group]:
     """Return groups that cover every call exactly once, in an order in which they can run.
 
-    1. An element-wise call joins the group of an operand that nobody else reads, of equal shape; of several the one with
-       an anchor, and of those the last to run: a residual sum joins the later convolution.
+    1. An element-wise call joins the group of an operand that nobody else reads, of equal shape; of several the one
+       with an anchor, and of those the last to run: a residual sum joins the later convolution.
     2. An element-wise group joins the group whose result only it reads (`x * sigmoid(x)` its convolution), or the group
        that alone reads it (`relu(shortcut)` the convolution that adds it).
     """
@@ -91,7 +91,8 @@ def _assign(node: Node, groups: dict[Node, Group], order: dict[Node, int]) -> No
     if node.target not in ELEMENTWISE:
         _enter(groups, Group((*_padding_before(node), node), node, node))
         return
-    hosts = [groups[operand] for operand in node.all_input_nodes if operand in groups and _can_follow(node, groups[operand])]
+    beside = [groups[operand] for operand in node.all_input_nodes if operand in groups]
+    hosts = [group for group in beside if _can_follow(node, group)]
     if not hosts:
         _enter(groups, Group((node,), None, node))
         return

@@ -26,7 +26,7 @@ aten = torch.ops.aten
 
 
 def is_op(node: object, *targets: object) -> bool:
-    """Tell whether `node` calls one of `targets`: overloads, or packets such as `aten.relu` that stand for all of theirs."""
+    """Tell whether `node` calls one of `targets`: overloads, or packets (`aten.relu`) that stand for all of theirs."""
     if not isinstance(node, Node) or node.op != "call_function":
         return False
     packet = getattr(node.target, "overloadpacket", None)
@@ -125,7 +125,7 @@ def copy_graph(graph: Graph) -> Graph:
 
 
 def tidy(graph: Graph) -> Graph:
-    """Drop unread nodes and unused tensors and recompile; for passes that describe the nodes they add. Returns `graph`."""
+    """Drop unread nodes and unused tensors and recompile: for passes that describe what they add. Returns `graph`."""
     graph.graph.eliminate_dead_code()
     graph.delete_all_unused_submodules()
     remove_unused_constants(graph)

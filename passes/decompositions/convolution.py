@@ -19,9 +19,9 @@ def batched(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:
     dims = len(shape(call.weight)) - 2
     batched = len(shape(call.input)) == dims + 2
     listed = {key: per_dim(sizes, dims) for key, sizes in vars(call).items() if key in SIZES}
-    if batched and all(getattr(call, key) == sizes for key, sizes in listed.items()) and len(node.args) == len(vars(call)):
-        return None
     sizes = vars(call) | listed
+    if batched and node.args == tuple(sizes.values()):
+        return None
     sizes["input"] = call.input if batched else emit.reshape(call.input, [1, *shape(call.input)])
     return emit.reshape(emit(node.target, *sizes.values()), shape(node))  # type: ignore[arg-type]
 

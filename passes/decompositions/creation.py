@@ -42,9 +42,9 @@ def filled(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
     aten.linspace.default,
     aten.eye.default,
     aten.eye.m,
+    torch.ops.prims.iota.default,
 )
 def counted(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
     """arange(3) --> the constant [0, 1, 2]"""
     assert isinstance(node.target, torch._ops.OpOverload)
-    kwargs = {key: argument for key, argument in node.kwargs.items() if key not in ("device", "pin_memory", "layout")}
-    return emit.constant(node.target(*node.args, **kwargs), like=node.name)
+    return emit.constant(node.target(*node.args, **{**node.kwargs, "device": "cpu"}), like=node.name)

@@ -66,7 +66,8 @@ def gather(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:
             flat = emit.reshape(call.self, [value(call.self).numel()])
             return emit(aten.gather.default, flat, 0, emit.reshape(call.indices, [value(call.indices).numel()]))
         dim = call.dim % len(shape(node))
-        sizes = [a if place != dim else b for place, (a, b) in enumerate(zip(shape(node), shape(call.self), strict=True))]
+        sizes = list(shape(node))
+        sizes[dim] = shape(call.self)[dim]
         return emit(aten.gather.default, emit.expand(call.self, sizes), dim, emit.expand(call.indices, shape(node)))
     dim = call.dim % max(len(shape(node)), 1)
     return None if dim == call.dim else emit(aten.gather.default, call.self, dim, call.index)

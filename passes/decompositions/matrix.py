@@ -19,7 +19,8 @@ def matmul(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
 def vectors(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:
     """matmul(vector, b) --> reshape(matmul(reshape(vector, [1, n]), b))"""
     left, right = node.args
-    assert isinstance(left, Node) and isinstance(right, Node)
+    assert isinstance(left, Node)
+    assert isinstance(right, Node)
     if node.target is aten.matmul.default and min(len(shape(left)), len(shape(right))) >= 2:
         return None
     if len(shape(left)) == 1:

@@ -19,6 +19,13 @@ PAIRS = (
     aten.maximum.default, aten.minimum.default, aten.pow.Tensor_Tensor, aten.remainder.Tensor, aten.fmod.Tensor,
     aten.atan2.default, aten.bitwise_and.Tensor, aten.bitwise_or.Tensor, aten.bitwise_xor.Tensor,
 )  # fmt: skip
+OPERATORS = {  # other names of pairs
+    aten.max.other: aten.maximum.default,
+    aten.min.other: aten.minimum.default,
+    aten.__and__.Tensor: aten.bitwise_and.Tensor,
+    aten.__or__.Tensor: aten.bitwise_or.Tensor,
+    aten.__xor__.Tensor: aten.bitwise_xor.Tensor,
+}
 FLOAT_FUNCTIONS = (
     aten.exp.default, aten.log.default, aten.sqrt.default, aten.rsqrt.default, aten.sin.default, aten.cos.default,
     aten.tan.default, aten.tanh.default, aten.sigmoid.default, aten.erf.default, aten.reciprocal.default,
@@ -52,18 +59,14 @@ def reversed_subtraction(emit: Emitter, node: Node, call: SimpleNamespace) -> No
     return emit(aten.sub.Tensor, call.other, x)
 
 
-@rule(*COMPARISONS, *PAIRS, aten.max.other, aten.min.other, aten.__and__.Tensor, aten.__or__.Tensor, aten.__xor__.Tensor)
+@rule(*COMPARISONS, *PAIRS, *OPERATORS)
 def pair(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:
     """maximum(x, integers) --> maximum(x, _to_copy(integers, dtype=float32))"""
     assert isinstance(node.target, torch._ops.OpOverload)
-    same = {
-        aten.max.other: aten.maximum.default, aten.min.other: aten.minimum.default,
-        aten.__and__.Tensor: aten.bitwise_and.Tensor, aten.__or__.Tensor: aten.bitwise_or.Tensor,
-        aten.__xor__.Tensor: aten.bitwise_xor.Tensor,
-    }  # fmt: skip
-    target = same.get(node.target, node.target)
+    target = OPERATORS.get(node.target, node.target)
     left, right = node.args
-    assert isinstance(left, Node) and isinstance(right, Node)
+    assert isinstance(left, Node)
+    assert isinstance(right, Node)
     dtype = torch.result_type(emit.describe(left), emit.describe(right))
     wanted = (emit.cast(left, dtype), emit.cast(right, dtype))
     return None if node.target is target and node.args == wanted else emit(target, *wanted)
@@ -152,7 +155,9 @@ def clamp(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:
     x = emit.cast(call.self, value(node).dtype)
     if low == 0 and high is None:
         return emit(aten.relu.default, x)
-    return None if node.args == (x, low, high) and node.target is aten.clamp.default else emit(aten.clamp.default, x, low, high)
+    if node.target is aten.clamp.default and node.args == (x, low, high):
+        return None
+    return emit(aten.clamp.default, x, low, high)
 
 
 @rule(aten.clamp.Tensor, aten.clamp_min.Tensor, aten.clamp_max.Tensor, aten.clip.Tensor)
@@ -188,7 +193,7 @@ def prelu(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
         return emit(aten.leaky_relu.default, call.self, float(slope))
     weight = call.weight
     if node.target is aten.prelu.default and len(shape(node)) > 2:
-        weight = emit.reshape(weight, [-1 if size != 1 else 1 for size in (shape(weight)[0], *[1] * (len(shape(node)) - 2))])
+        weight = emit.reshape(weight, [shape(weight)[0], *[1] * (len(shape(node)) - 2)])
     positive = emit(aten.gt.Scalar, call.self, 0)
     return emit(aten.where.self, positive, call.self, emit(aten.mul.Tensor, call.self, weight))
 

@@ -93,7 +93,7 @@ def max_pool1d_with_indices(emit: Emitter, node: Node, call: SimpleNamespace) ->
     aten._adaptive_avg_pool3d.default,
 )
 def adaptive_avg_pool(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
-    """adaptive_avg_pool2d(x, 1) --> mean(x, [2, 3], keepdim), or avg_pool2d where windows are equal, else see `_windows`"""
+    """adaptive_avg_pool2d(x, 1) --> mean(x, [2, 3], True); avg_pool2d where windows are equal; else see `_windows`"""
     dims = len(call.output_size)
     last = list(range(len(shape(node)) - dims, len(shape(node))))
     if all(size == 1 for size in shape(node)[-dims:]):

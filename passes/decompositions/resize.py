@@ -59,3 +59,36 @@ def nearest_exact(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
         if size != new:
             x = emit(aten.index_select.default, x, dim, emit.constant(index, like="nearest"))
     return x
+
+
+@rule(
+    aten.upsample_bicubic2d.vec,
+    aten.upsample_bicubic2d.default,
+    aten._upsample_bicubic2d_aa.vec,
+    aten._upsample_bicubic2d_aa.default,
+    aten._upsample_bilinear2d_aa.vec,
+    aten._upsample_bilinear2d_aa.default,
+)
+def as_products(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
+    """upsample_bicubic2d(x) --> matmul(rows, linear(x, columns)): resizing is linear, one dimension at a time"""
+    x = call.input if hasattr(call, "input") else call.self
+    factors = _factors(call)
+    height, width = shape(node)[-2:]
+    columns = _matrix(node, call, shape(x)[-1], width, factors[1])
+    wide = emit(aten.linear.default, x, emit.constant(columns, like=f"{node.name}.columns"))
+    rows = emit.constant(_matrix(node, call, shape(x)[-2], height, factors[0]), like=f"{node.name}.rows")
+    return emit(aten.matmul.default, rows, wide)
+
+
+def _factors(call: SimpleNamespace) -> list[float | None]:
+    if hasattr(call, "scale_factors"):
+        return list(call.scale_factors or [None, None])
+    return [call.scales_h, call.scales_w]
+
+
+def _matrix(node: Node, call: SimpleNamespace, size: int, new: int, factor: float | None) -> torch.Tensor:
+    """Return what resizing one dimension does as a matrix of shape (new, size): its effect on each unit vector."""
+    assert isinstance(node.target, torch._ops.OpOverload)
+    units = torch.eye(size).reshape(1, size, size, 1)
+    target = node.target.overloadpacket.default
+    return target(units, [new, 1], call.align_corners, factor, None)[0, :, :, 0].T.contiguous()

@@ -58,7 +58,8 @@ def permute(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:
 def permutation(node: Node) -> list[int]:
     """Return the order of dimensions that a permute-like call asks for: strides of an example tell it."""
     source = node.args[0]
-    assert isinstance(source, Node) and isinstance(node.target, torch._ops.OpOverload)
+    assert isinstance(source, Node)
+    assert isinstance(node.target, torch._ops.OpOverload)
     example = torch.empty([2] * len(shape(source)), device="meta")
     moved = node.target(example, *node.args[1:], **node.kwargs)
     return [example.stride().index(stride) for stride in moved.stride()]

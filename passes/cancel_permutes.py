@@ -1,0 +1,193 @@
+"""Let permutations meet and cancel."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.fx import Node
+
+from prunus.passes.arguments import arguments
+from prunus.passes.decompose import BINARY, UNARY
+from prunus.passes.emit import Emitter, replace
+from prunus.passes.graph import Graph, aten, calls, get_constant, is_op, only_user, shape, tidy
+
+PERMUTE = aten.permute.default
+Sink = Callable[[Emitter, Node, list[int]], Node | None]
+
+
+def cancel_permutes(graph: Graph) -> Graph:
+    """Compose permutations and reshapes, and move permutations down until they meet their inverse.
+
+    before:  x -> permute(to NHWC) -> relu -> permute(to NCHW) -> y
+    after:   x -> relu -> y
+
+    before:  x -> reshape -> reshape -> y;   x -> permute(dimensions of size 1 only) -> y;   x -> reshape -> relu -> y
+    after:   x -> reshape -> y;              x -> reshape -> y;                              x -> relu -> reshape -> y
+
+    A permutation moves past element-wise calls, cat, padding, softmax and reductions whose operands are all permuted
+    alike for this call only: never more permutations than before.
+    """
+    while sum(_step(graph, node) for node in calls(graph)):
+        graph.graph.eliminate_dead_code()
+    return tidy(graph)
+
+
+def _step(graph: Graph, node: Node) -> bool:
+    return _simplify(graph, node) or _sink_reshape(graph, node) or _sink(graph, node)
+
+
+def _simplify(graph: Graph, node: Node) -> bool:
+    """Compose a view with the view before it."""
+    if is_op(node, aten.reshape.default):
+        return _simplify_reshape(graph, node)
+    if not is_op(node, PERMUTE):
+        return False
+    source, emit = _node(node.args[0]), Emitter(graph, node)
+    dims = list(arguments(node).dims)
+    if dims == sorted(dims):
+        replace(node, source)
+    elif is_op(source, PERMUTE):
+        first = arguments(source)
+        replace(node, emit.permute(first.self, [first.dims[dim] for dim in dims]))
+    elif _moves_only_ones(shape(source), dims):
+        replace(node, emit.reshape(source, shape(node)))
+    else:
+        return False
+    return True
+
+
+def _simplify_reshape(graph: Graph, node: Node) -> bool:
+    """Compose a reshape with the reshape before it; before a linear layer it meets more of them than behind it."""
+    source, emit = _node(node.args[0]), Emitter(graph, node)
+    if shape(source) == shape(node):
+        replace(node, source)
+    elif is_op(source, aten.reshape.default):
+        replace(node, emit.reshape(arguments(source).self, shape(node)))
+    elif is_op(source, aten.linear.default) and shape(source)[-1:] == shape(node)[-1:] and only_user(source) is node:
+        x, weight, bias = (arguments(source).input, arguments(source).weight, arguments(source).bias)
+        rows = emit.reshape(x, [*shape(node)[:-1], shape(x)[-1]])
+        replace(node, emit(aten.linear.default, rows, weight, bias))
+    else:
+        return False
+    return True
+
+
+def _sink_reshape(graph: Graph, node: Node) -> bool:
+    """relu(reshape(x)) --> reshape(relu(x)): beside what computes x, the call costs no kernel of its own."""
+    sources = node.all_input_nodes
+    if node.target not in (*UNARY, *BINARY) or len(sources) != 1:
+        return False
+    if not is_op(sources[0], aten.reshape.default) or only_user(sources[0]) is not node:
+        return False
+    emit, x = Emitter(graph, node), arguments(sources[0]).self
+    args = [x if argument is sources[0] else argument for argument in node.args]
+    replace(node, emit.reshape(emit(_overload(node), *args, **node.kwargs), shape(node)))
+    return True
+
+
+def _moves_only_ones(sizes: tuple[int, ...], dims: list[int]) -> bool:
+    """Tell whether the dimensions of more than one element stay in order."""
+    wide = [dim for dim in dims if sizes[dim] != 1]
+    return wide == sorted(wide)
+
+
+def _sink(graph: Graph, node: Node) -> bool:
+    """Move the permutation of a call's operands behind the call."""
+    rule = SINKS.get(node.target)
+    permuted = [source for source in node.all_input_nodes if is_op(source, PERMUTE)]
+    if rule is None or not permuted or any(only_user(source) is not node for source in permuted):
+        return False
+    dims = list(arguments(permuted[0]).dims)
+    if any(list(arguments(source).dims) != dims for source in permuted[1:]):
+        return False
+    new = rule(Emitter(graph, node), node, dims)
+    if new is None:
+        return False
+    replace(node, new)
+    return True
+
+
+def _elementwise(emit: Emitter, node: Node, dims: list[int]) -> Node | None:
+    """relu(permute(x)) --> permute(relu(x)); constants are permuted back, numbers and single elements stay"""
+    args = []
+    for argument in node.args:
+        moved = _before(emit, argument, dims) if isinstance(argument, Node) else argument
+        if moved is None:
+            return None
+        args.append(moved)
+    return emit.permute(emit(_overload(node), *args, **node.kwargs), dims)
+
+
+def _before(emit: Emitter, operand: Node, dims: list[int]) -> Node | None:
+    """Return `operand` as it was before its permutation by `dims`, None where that takes work at run time."""
+    if is_op(operand, PERMUTE):
+        return _node(operand.args[0])
+    constant = get_constant(emit.graph, operand)
+    if constant is None:
+        return None
+    if constant.numel() == 1 and constant.dim() == 0:
+        return operand
+    sizes = [1] * (len(dims) - constant.dim()) + list(constant.shape)
+    inverse = [dims.index(place) for place in range(len(dims))]
+    return emit.permute(emit.reshape(operand, sizes), inverse)
+
+
+def _cat(emit: Emitter, node: Node, dims: list[int]) -> Node | None:
+    """cat([permute(x), permute(y)], dim) --> permute(cat([x, y], dims[dim]))"""
+    tensors, dim = arguments(node).tensors, arguments(node).dim
+    if not all(is_op(tensor, PERMUTE) for tensor in tensors):
+        return None
+    return emit.permute(emit(aten.cat.default, [tensor.args[0] for tensor in tensors], dims[dim]), dims)
+
+
+def _pad(emit: Emitter, node: Node, dims: list[int]) -> Node | None:
+    """constant_pad_nd(permute(x), sides) --> permute(constant_pad_nd(x, sides of each dimension))"""
+    call = arguments(node)
+    rank = len(dims)
+    sides = [(0, 0)] * rank
+    for place in range(len(call.pad) // 2):
+        sides[dims[rank - 1 - place]] = (call.pad[2 * place], call.pad[2 * place + 1])
+    listed = [side for pair in reversed(sides) for side in pair]
+    while listed[-2:] == [0, 0]:
+        del listed[-2:]
+    return emit.permute(emit(aten.constant_pad_nd.default, _node(call.self.args[0]), listed, call.value), dims)
+
+
+def _softmax(emit: Emitter, node: Node, dims: list[int]) -> Node | None:
+    """softmax(permute(x), dim) --> permute(softmax(x, dims[dim]))"""
+    call = arguments(node)
+    return emit.permute(emit(_overload(node), _node(call.self.args[0]), dims[call.dim]), dims)
+
+
+def _reduce(emit: Emitter, node: Node, dims: list[int]) -> Node | None:
+    """mean(permute(x), dim) --> permute(mean(x, dims[dim]))"""
+    call = arguments(node)
+    reduced = sorted(dims[dim] for dim in call.dim)
+    result = emit(_overload(node), _node(call.self.args[0]), reduced, call.keepdim)
+    if call.keepdim:
+        return emit.permute(result, dims)
+    left = [dim for dim in dims if dim not in reduced]
+    return emit.permute(result, [sorted(left).index(dim) for dim in left])
+
+
+def _overload(node: Node) -> torch._ops.OpOverload:
+    assert isinstance(node.target, torch._ops.OpOverload)
+    return node.target
+
+
+def _node(argument: Any) -> Node:
+    assert isinstance(argument, Node)
+    return argument
+
+
+SINKS: dict[object, Sink] = {
+    **dict.fromkeys((*UNARY, *BINARY), _elementwise),
+    aten.cat.default: _cat,
+    aten.constant_pad_nd.default: _pad,
+    aten.softmax.int: _softmax,
+    aten.log_softmax.int: _softmax,
+    **dict.fromkeys(
+        (aten.mean.dim, aten.sum.dim_IntList, aten.amax.default, aten.amin.default),
+        _reduce,
+    ),
+}
