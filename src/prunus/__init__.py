@@ -32,7 +32,18 @@ _HOMES = {
     "target_names": "prunus.targets",
 }
 
-__all__ = sorted(_HOMES)
+# Spelled out, and not made from the table above, so that type checkers see what is exported.
+__all__ = [
+    "Artifact",
+    "PrunusError",
+    "Target",
+    "compile",
+    "graph_pass",
+    "import_model",
+    "load",
+    "load_target",
+    "target_names",
+]
 
 
 def __getattr__(name: str) -> Any:
