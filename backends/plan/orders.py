@@ -26,15 +26,9 @@ def _order(group: Group, orders: dict[Node, DimOrder]) -> DimOrder:
     if group.anchor is not None and not is_op(node, *VIEW_OPERATORS) and group.kind == "compute":
         family = next((family for family in FAMILIES if family.claims(group.anchor)), None)
         return family.order(group.anchor, {}, rank) if family is not None else tuple(range(rank))
-    inside = set(group.nodes)
-    sources = [
-        source
-        for member in group.nodes
-        for source in member.all_input_nodes
-        if source not in inside and isinstance(source.meta.get("val"), type(value(node))) or source in orders
-    ]
+    sources = group.inputs
     if is_op(node, *VIEW_OPERATORS):
-        source = sources[0]
+        (source,) = sources
         fake = Buffer("", Storage.ARENA, "uint8", max(1, value(source).numel()))
         view = look(node, dense(fake, shape(source), orders.get(source)))
         return order_of(view) if view is not None else tuple(range(rank))

@@ -1,5 +1,6 @@
 """Graphs to programs: which kernel computes each fusion group, on which memory."""
 
+import itertools
 import math
 import operator
 from collections.abc import Sequence
@@ -41,13 +42,14 @@ def plan(graph: Graph, *, name: str, target: Target, max_threads: int | None = N
         planner.plan_group(group)
     results = planner.finish_outputs()
     threads = max_threads or target.cores
+    read = {view.buffer for step in planner.steps for view in step.arguments}
     return Program(
         name=name,
         target=target,
         inputs=tuple(planner.inputs),
         outputs=tuple(results),
         steps=tuple(planner.steps),
-        constants=planner.constants,
+        constants={buffer: array for buffer, array in planner.constants.items() if buffer in read},
         arena=plan_memory(planner.steps, (), threads),
         max_threads=threads,
     )
@@ -218,16 +220,17 @@ class _Planner:
         padding, views, constants = self._anchor_inputs(family, group, anchor)
         nodes = _result_nodes(group)
         expression, operands = self._epilogue(group, anchor)
-        # Few families pack constants at every position; the others read them like any tensor.
-        everything = views | {position: self.constant(tensor) for position, tensor in constants.items()}
         answer: No | None = None
-        for free in (False, True):
+        for free, as_views in itertools.product((False, True), (False, True) if constants else (False,)):
             results = tuple(self._result(family, anchor, node, views, free=free) for node in nodes)
-            for read, packed in ((views, constants), (everything, {})):
-                answer = self._append(family, Request(anchor, read, packed, expression, operands, results, padding), group)
-                if answer is None:
-                    self.views |= {n: view for n, view in zip(nodes, results, strict=True) if isinstance(n, Node)}
-                    return None
+            read, packed = views, constants
+            if as_views:
+                # Few families pack constants at every position; the others read them like any tensor.
+                read, packed = views | {i: self.constant(tensor) for i, tensor in constants.items()}, {}
+            answer = self._append(family, Request(anchor, read, packed, expression, operands, results, padding), group)
+            if answer is None:
+                self.views |= {n: view for n, view in zip(nodes, results, strict=True) if isinstance(n, Node)}
+                return None
         return answer
 
     def _result(self, family: Family, anchor: Node, node: Node | int, views: dict[int, View], *, free: bool) -> View:
@@ -329,6 +332,7 @@ class _Planner:
             scratch_bytes=family.scratch_bytes(match.problem, knob),
             shares=tuple(position if position < count else position + len(packed) for position in match.shares),
             nodes=tuple(node.name for node in group.nodes) if group is not None else (f"copy of {name}",),
+            operators=group.operators if group is not None else (),
             macs=match.macs,
             cost_cycles=family.estimate(match.problem, knob, self.target),
         )

@@ -71,6 +71,7 @@ class Step:
         scratch_bytes: scratch for each thread.
         shares: positions of read arguments whose memory the result may take over (same place for every element).
         nodes: names of the graph nodes that this step computes.
+        operators: what those nodes call, "conv2d"; empty for copies that only change the layout.
         macs: multiply-accumulates.
         cost_cycles: static estimate for one core, for reports and for the order of candidates.
     """
@@ -82,6 +83,7 @@ class Step:
     scratch_bytes: int = 0
     shares: tuple[int, ...] = ()
     nodes: tuple[str, ...] = ()
+    operators: tuple[str, ...] = ()
     macs: int = 0
     cost_cycles: float = 0.0
 
