@@ -1,8 +1,8 @@
 """Recurrent layers: GRU, LSTM and plain ones, one layer in one direction, the whole sequence in one call.
 
 Time is a loop inside the kernel. Each step multiplies the state by the packed weights, a block of hidden units with all
-of its gates at a time, and turns the sums into the next state while they are still in registers. Several sequences of a
-batch share each weight that is loaded.
+of its gates at a time, and then turns the products into the next state. Several sequences of a batch share each weight
+that is loaded.
 """
 
 from collections.abc import Callable, Sequence
@@ -152,7 +152,8 @@ class RecurrentLayer(Defaults):
         return -(-problem.batch // knob.rows)
 
     def scratch_bytes(self, problem: Recurrent, knob: RecurrentKnob) -> int:
-        return 4 * knob.rows * problem.hidden * (1 + len(problem.starts))
+        products = CELLS[problem.cell].gates * _columns(problem, knob).padded
+        return 4 * knob.rows * (problem.hidden * len(problem.starts) + products)
 
     def estimate(self, problem: Recurrent, knob: RecurrentKnob, target: Target) -> float:
         cell, columns = CELLS[problem.cell], _columns(problem, knob)
@@ -165,12 +166,16 @@ class RecurrentLayer(Defaults):
             if weight_bytes > target.cache.l1_bytes // 2:
                 step = max(step, 4 * registers * knob.lanes / _L2_BYTES_PER_CYCLE)
             # Sums of several chains are added, then come the gates; blocks overlap but for their ends.
-            ends = knob.chains * registers * knob.rows + cell.operations * registers / cell.gates * knob.rows / rate + 30
+            ends = (
+                knob.chains * registers * knob.rows + cell.operations * registers / cell.gates * knob.rows / rate + 30
+            )
             cycles += (problem.hidden * step + ends) * (1 if tail else columns.full)
         return problem.steps * self.units(problem, knob) * cycles
 
     def emit(self, problem: Recurrent, knob: RecurrentKnob, target: Target) -> Any:
-        pointers = 2 + problem.biased + sum(not start.zero for start in problem.starts) + 1 + len(problem.last_strides) + 1
+        pointers = (
+            2 + problem.biased + sum(not start.zero for start in problem.starts) + 1 + len(problem.last_strides) + 1
+        )
 
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
             _Emitter(problem, knob, memories).run(begin, end)
@@ -219,114 +224,100 @@ class _Emitter:
                     self._sequences(full * self.knob.rows, rest)
 
     def _sequences(self, first: Any, rows: int) -> None:
-        """Run `rows` sequences. Scratch holds h before and after a step, which take turns, then c."""
+        """Run `rows` sequences. Scratch holds each state, then the products of one step by row and gate."""
         problem, size = self.problem, self.problem.hidden
         for index, start in enumerate(problem.starts):
-            for row in range(rows):
-                self._copy(
-                    self.starts.get(index), (first + row) * start.stride, self.scratch, (2 * index * rows + row) * size
-                )
+            with loop(0, rows) as row:
+                source_at = (first + row) * start.stride
+                self._copy(self.starts.get(index), source_at, self.scratch, (index * rows + row) * size)
         with T.serial(0, problem.steps) as step:
-            old = T.bind(step % 2 * (rows * size))
-            new = T.bind(rows * size - old)
             now = T.bind(problem.steps - 1 - step) if problem.reverse else step
             for tail in self.columns.kinds():
                 with loop(self.columns.full, self.columns.blocks) if tail else loop(0, self.columns.full) as block:
-                    sums = self._product(block, tail, rows, old)
-                    self._states(sums, block, tail, rows, first, now, old, new)
-        at = [problem.steps % 2 * rows, 2 * rows]
+                    self._product(block, tail, rows)
+            with loop(0, rows) as row:
+                self._states(row, rows, first + row, now)
         for index, (last, stride) in enumerate(zip(self.lasts, problem.last_strides, strict=True)):
-            for row in range(rows):
-                self._copy(self.scratch, (at[index] + row) * size, last, (first + row) * stride)
+            with loop(0, rows) as row:
+                self._copy(self.scratch, (index * rows + row) * size, last, (first + row) * stride)
+
+    def _vectors(self, body: Callable[[Any, int], None]) -> None:
+        """Call `body` with first unit and lanes of the vectors that cover the hidden units."""
+        size, lanes = self.problem.hidden, self.knob.lanes
+        if size >= lanes:
+            with loop(0, size // lanes) as vector:
+                body(vector * lanes, lanes)
+        for start, width in pieces(size % lanes, lanes):
+            body(size - size % lanes + start, width)
 
     def _copy(self, source: Memory | None, source_at: Any, sink: Memory, sink_at: Any) -> None:
         """Copy the hidden units of one sequence, zeros where there is no source."""
-        size, lanes = self.problem.hidden, self.knob.lanes
 
-        def move(start: Any, width: int) -> None:
-            value = splat(0.0, "float32", width) if source is None else load(source, source_at + start, width)
-            store(sink, sink_at + start, value, width)
+        def move(unit: Any, lanes: int) -> None:
+            value = splat(0.0, "float32", lanes) if source is None else load(source, source_at + unit, lanes)
+            store(sink, sink_at + unit, value, lanes)
 
-        if size >= lanes:
-            with loop(0, size // lanes) as vector:
-                move(vector * lanes, lanes)
-        for start, width in pieces(size % lanes, lanes):
-            move(size - size % lanes + start, width)
+        self._vectors(move)
 
-    def _product(self, block: Any, tail: bool, rows: int, old: Any) -> "_Sums":
+    def _product(self, block: Any, tail: bool, rows: int) -> None:
         """Multiply the states by the weights of one block of hidden units, all gates."""
-        size, chains = self.problem.hidden, self.knob.chains
-        widths = self.columns.widths(tail) * self.cell.gates
-        sums = _Sums(widths, rows, chains)
-        base = T.bind(block * (size * self.cell.gates * self.columns.block))
+        size, gates, chains = self.problem.hidden, self.cell.gates, self.knob.chains
+        widths = self.columns.widths(tail) * gates
         starts = [sum(widths[:index]) for index in range(len(widths))]
+        sums = Registers(len(widths) * rows * chains, widths * (rows * chains))
+        for index in range(len(widths) * rows * chains):
+            sums[index] = splat(0.0, "float32", widths[index % len(widths)])
+        base = T.bind(block * (size * gates * self.columns.block))
 
         def multiply(unit: Any, chain: int) -> None:
             line = T.bind(base + unit * sum(widths))
-            weights = [T.bind(load(self.weight, line + start, width)) for start, width in zip(starts, widths, strict=True)]
+            weights = [T.bind(load(self.weight, line + starts[v], widths[v])) for v in range(len(widths))]
             for row in range(rows):
-                state = T.bind(load(self.scratch, old + (row * size + unit)))
-                for index, width in enumerate(widths):
-                    value = state if width == 1 else T.broadcast(state, width)
-                    sums.add(chain, row, index, value, weights[index])
+                state = T.bind(load(self.scratch, row * size + unit))
+                for v, width in enumerate(widths):
+                    index = (chain * rows + row) * len(widths) + v
+                    x = state if width == 1 else T.broadcast(state, width)
+                    sums[index] = Math("float32", width).fma(x, weights[v], sums[index])
 
-        unrolled = max(chains, 4)
+        unrolled = max(chains, 4 if rows == 1 else 1)
         if size >= unrolled:
             with T.serial(0, size // unrolled) as group:
                 for index in range(unrolled):
                     multiply(group * unrolled + index, index % chains)
         for index in range(size % unrolled):
             multiply(size - size % unrolled + index, index % chains)
-        return sums
-
-    def _states(
-        self, sums: "_Sums", block: Any, tail: bool, rows: int, first: Any, now: Any, old: Any, new: Any
-    ) -> None:  # fmt: skip
-        """Turn the sums of one block into the next states."""
-        problem, size, widths = self.problem, self.problem.hidden, self.columns.widths(tail)
-        left = size - self.columns.full * self.columns.block if tail else self.columns.block
         for row in range(rows):
-            gate_row = T.bind(now * problem.gate_strides[0] + (first + row) * problem.gate_strides[1])
-            output_row = T.bind(now * problem.output_strides[0] + (first + row) * problem.output_strides[1])
-            for vector, width in enumerate(widths):
-                offset = sum(widths[:vector])
-                for start, lanes in pieces(min(width, left - offset), width):
-                    unit = T.bind(block * self.columns.block + (offset + start))
-                    products = [
-                        sums.total(row, gate * len(widths) + vector, start, lanes) for gate in range(self.cell.gates)
-                    ]
-                    gates = [T.bind(load(self.gates, gate_row + (gate * size + unit), lanes)) for gate in range(self.cell.gates)]
-                    if self.bias is not None:
-                        products[-1] = T.bind(products[-1] + load(self.bias, unit, lanes))
-                    places = [old + (row * size + unit), *([(2 * rows + row) * size + unit] if len(problem.starts) > 1 else [])]
-                    states = [T.bind(load(self.scratch, place, lanes)) for place in places]
-                    state, *others = self.cell.step(gates, products, states, Math("float32", lanes))
-                    store(self.scratch, new + (row * size + unit), state, lanes)
-                    store(self.output, output_row + unit, state, lanes)
-                    for place, other in zip(places[1:], others, strict=True):
-                        store(self.scratch, place, other, lanes)
+            for v, width in enumerate(widths):
+                total = sums[row * len(widths) + v]
+                for chain in range(1, chains):
+                    total = T.bind(total + sums[(chain * rows + row) * len(widths) + v])
+                gate, offset = divmod(starts[v], sum(widths) // gates)
+                store(
+                    self.scratch, self._product_at(row, rows, gate) + block * self.columns.block + offset, total, width
+                )
 
+    def _product_at(self, row: Any, rows: int, gate: int) -> Any:
+        return (
+            rows * len(self.problem.starts) * self.problem.hidden + (row * self.cell.gates + gate) * self.columns.padded
+        )
 
-class _Sums:
-    """Registers of sums by chain, row and register of columns."""
+    def _states(self, row: Any, rows: int, sequence: Any, now: Any) -> None:
+        """Turn the products of one sequence into its next states."""
+        problem, cell, size = self.problem, self.cell, self.problem.hidden
+        gate_row = T.bind(now * problem.gate_strides[0] + sequence * problem.gate_strides[1])
+        output_row = T.bind(now * problem.output_strides[0] + sequence * problem.output_strides[1])
+        product_rows = [T.bind(self._product_at(row, rows, gate)) for gate in range(cell.gates)]
+        state_rows = [T.bind((index * rows + row) * size) for index in range(len(problem.starts))]
 
-    def __init__(self, widths: Sequence[int], rows: int, chains: int) -> None:
-        self.widths, self.rows, self.chains = widths, rows, chains
-        self.registers = Registers(len(widths) * rows * chains, list(widths) * (rows * chains))
-        for index in range(len(widths) * rows * chains):
-            self.registers[index] = splat(0.0, "float32", widths[index % len(widths)])
+        def update(unit: Any, lanes: int) -> None:
+            gates = [T.bind(load(self.gates, gate_row + gate * size + unit, lanes)) for gate in range(cell.gates)]
+            products = [T.bind(load(self.scratch, product + unit, lanes)) for product in product_rows]
+            if self.bias is not None:
+                products[-1] = T.bind(products[-1] + load(self.bias, unit, lanes))
+            states = [T.bind(load(self.scratch, state + unit, lanes)) for state in state_rows]
+            new = cell.step(gates, products, states, Math("float32", lanes))
+            for state, value in zip(state_rows, new, strict=True):
+                store(self.scratch, state + unit, value, lanes)
+            store(self.output, output_row + unit, new[0], lanes)
 
-    def _index(self, chain: int, row: int, index: int) -> int:
-        return (chain * self.rows + row) * len(self.widths) + index
-
-    def add(self, chain: int, row: int, index: int, left: Any, right: Any) -> None:
-        """Add a product to one register."""
-        place = self._index(chain, row, index)
-        self.registers[place] = Math("float32", self.widths[index]).fma(left, right, self.registers[place])
-
-    def total(self, row: int, index: int, start: int, lanes: int) -> Any:
-        """Return the sum over the chains of some lanes."""
-        parts = [self.registers.part(self._index(chain, row, index), start, lanes) for chain in range(self.chains)]
-        while len(parts) > 1:
-            parts = [T.bind(left + right) for left, right in zip(parts[::2], parts[1::2], strict=True)]
-        return T.bind(parts[0])
+        self._vectors(update)
