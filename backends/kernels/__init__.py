@@ -5,12 +5,14 @@ from prunus.backends.kernels.depthwise import DepthwiseConvolution
 from prunus.backends.kernels.elementwise import ElementwiseChain
 from prunus.backends.kernels.family import Family
 from prunus.backends.kernels.matmul import MatrixProduct
+from prunus.backends.kernels.recurrent import RecurrentLayer
 
 # In order of preference: the first family that claims an operator and matches its memory computes it.
 FAMILIES: tuple[Family, ...] = (
     MatrixProduct(),
     DepthwiseConvolution(),
     DirectConvolution(),
+    RecurrentLayer(),
     ElementwiseChain(),
 )
 
