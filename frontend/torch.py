@@ -118,7 +118,7 @@ def _unlift(program: ExportedProgram) -> Graph:
             if not all(isinstance(result, Node) for result in results):
                 results = [result for result in results if isinstance(result, Node)]
             graph.graph.output(tuple(remap[result] for result in results))
-        else:
+        elif not str(node.target).startswith("aten._assert"):  # export's checks of dtypes and values compute nothing
             remap[node] = graph.graph.node_copy(node, lambda n: remap[n])
         if node in remap:
             remap[node].meta = {key: node.meta[key] for key in ("val", "stack_trace") if key in node.meta}
