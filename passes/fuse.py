@@ -60,6 +60,11 @@ class Group:
         return tuple(dict.fromkeys(source for source in read if source not in inside))
 
     @property
+    def operators(self) -> tuple[str, ...]:
+        """Names of what the nodes call, "conv2d"; `getitem` nodes call nothing."""
+        return tuple(node.target._schema.name.split("::")[1] for node in self.nodes if hasattr(node.target, "_schema"))
+
+    @property
     def takes_epilogue(self) -> bool:
         """Whether element-wise calls may follow in the same kernel."""
         return self.anchor is None or self.anchor.target in TAKES_EPILOGUE

@@ -13,7 +13,7 @@ from prunus.backends.codegen.summary import summarize
 from prunus.backends.codegen.toolchain import C_FLAGS, zig_cc, zig_target
 from prunus.backends.plan.program import KernelSpec, Program
 from prunus.errors import OutputError
-from prunus.manifest import library_name, manifest_name
+from prunus.manifest import PassSummary, library_name, manifest_name
 
 
 def build_library(
@@ -21,8 +21,7 @@ def build_library(
     kernels: Mapping[KernelSpec, CompiledKernel],
     folder: Path,
     *,
-    passes: Sequence[str] = (),
-    extra: Mapping[str, bytes] | None = None,
+    passes: Sequence[PassSummary] = (),
 ) -> None:
     """Write `libNAME.so`, `NAME.h` and `NAME.json` into `folder`, made where it is missing.
 
@@ -32,8 +31,7 @@ def build_library(
         program: what the library does.
         kernels: the compiled kernel of each spec in `program.steps`.
         folder: where the files go; other files in it stay.
-        passes: names of the passes that made the graph, for the manifest.
-        extra: more files by name, which the manifest vouches for as well: a report.
+        passes: what the passes that made the graph did, for the manifest.
 
     Raises:
         BuildError: the compiler or the linker failed, or the name cannot stand in C.
@@ -41,7 +39,7 @@ def build_library(
     """
     try:
         with tempfile.TemporaryDirectory(prefix="prunus-") as work:
-            files = _build(program, kernels, Path(work), passes, extra or {})
+            files = _build(program, kernels, Path(work), passes)
     except OSError as error:
         raise OutputError(
             f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror or error}",
@@ -69,14 +67,13 @@ def _build(
     program: Program,
     kernels: Mapping[KernelSpec, CompiledKernel],
     work: Path,
-    passes: Sequence[str],
-    extra: Mapping[str, bytes],
+    passes: Sequence[PassSummary],
 ) -> dict[str, bytes]:
     constants = write_sources(program, kernels, work)
     library = work / library_name(program.name)
     _link(program, kernels, library)
     header = work / f"{program.name}.h"
-    files = {library.name: library.read_bytes(), header.name: header.read_bytes(), **extra}
+    files = {library.name: library.read_bytes(), header.name: header.read_bytes()}
     manifest = summarize(program, kernels, files, constants_bytes=len(constants.data), passes=passes)
     # The manifest comes last: what it vouches for is there.
     return {**files, manifest_name(program.name): manifest.to_json().encode()}

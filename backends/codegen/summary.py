@@ -7,9 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from prunus.backends.codegen.kernel import CompiledKernel
+from prunus.backends.codegen.objects import code_bytes
 from prunus.backends.codegen.toolchain import zig_target
+from prunus.backends.plan.flow import Flow, trace
 from prunus.backends.plan.program import KernelSpec, Program, Step, Storage, Tensor, View
-from prunus.manifest import Manifest, StepRecord, TensorRecord, library_name, prunus_version
+from prunus.manifest import Manifest, PassSummary, StepRecord, TensorRecord, library_name, prunus_version
 
 
 def summarize(
@@ -18,7 +20,7 @@ def summarize(
     files: Mapping[str, bytes],
     *,
     constants_bytes: int,
-    passes: Sequence[str],
+    passes: Sequence[PassSummary],
 ) -> Manifest:
     """Return the manifest of `files`, the finished library among them."""
     target = program.target
@@ -39,7 +41,9 @@ def summarize(
         constants_bytes=constants_bytes,
         code_bytes=len(files[library_name(program.name)]) - constants_bytes,
         passes=tuple(passes),
-        steps=tuple(_step(step, kernels[step.kernel].symbol) for step in program.steps),
+        steps=tuple(
+            _step(step, kernels[step.kernel], flow) for step, flow in zip(program.steps, trace(program), strict=True)
+        ),
         files={name: hashlib.sha256(data).hexdigest() for name, data in files.items()},
     )
 
@@ -48,15 +52,20 @@ def _tensor(tensor: Tensor) -> TensorRecord:
     return TensorRecord(tensor.name, tensor.dtype, tensor.shape)
 
 
-def _step(step: Step, symbol: str) -> StepRecord:
+def _step(step: Step, kernel: CompiledKernel, flow: Flow) -> StepRecord:
     constants = {view.buffer for view in step.arguments if view.buffer.storage == Storage.CONSTANT}
     moved = {view for view in step.arguments if view.buffer.storage != Storage.CONSTANT}
     return StepRecord(
-        kernel=symbol,
+        kernel=kernel.symbol,
         family=step.kernel.family,
         nodes=step.nodes,
+        operators=step.operators,
+        after=flow.after,
+        reads=flow.reads,
+        writes=flow.writes,
         units=step.units,
         macs=step.macs,
+        code_bytes=code_bytes(kernel.object_path),
         constants_bytes=sum(buffer.size_bytes for buffer in constants),
         moved_bytes=sum(_view_bytes(view) for view in moved),
         cost_cycles=float(step.cost_cycles),

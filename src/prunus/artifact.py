@@ -14,8 +14,9 @@ import numpy as np
 
 from prunus.emulated import EmulatedModel
 from prunus.errors import ArtifactError, InputError
-from prunus.manifest import Manifest, TensorRecord, find_manifest, library_name, manifest_name
+from prunus.manifest import Manifest, PassSummary, TensorRecord, find_manifest, library_name, manifest_name
 from prunus.native import NativeModel
+from prunus.report import REPORT_NAME, Report
 from prunus.temporary import TemporaryFolder
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ class Artifact:
     Args:
         place: the folder that holds one library, or the path of its manifest NAME.json.
         threads: threads that share the work of a call; 1 is the calling thread alone.
-        program, report, module: what compilation leaves; None after `prunus.load`.
+        program, module: what compilation leaves; None after `prunus.load`.
 
     Attributes:
         manifest: the content of NAME.json.
@@ -44,13 +45,12 @@ class Artifact:
         *,
         threads: int = 1,
         program: Any = None,
-        report: Any = None,
         module: Any = None,
     ) -> None:
         manifest_path = find_manifest(Path(place))
         self.folder = manifest_path.parent
         self.manifest = Manifest.from_json(manifest_path.read_text())
-        self.program, self.report, self.module = program, report, module
+        self.program, self.module = program, module
         self._temporary: TemporaryFolder | None = None
         self._lock = threading.Lock()
         self._model: NativeModel | EmulatedModel | None = None
@@ -64,9 +64,7 @@ class Artifact:
         program: "Program",
         kernels: "Mapping[KernelSpec, CompiledKernel]",
         *,
-        passes: Sequence[str] = (),
-        extra: Mapping[str, bytes] | None = None,
-        report: Any = None,
+        passes: Sequence[PassSummary] = (),
         module: Any = None,
     ) -> "Artifact":
         """Build the library of `program` in a temporary folder that lives as long as the artifact.
@@ -76,13 +74,18 @@ class Artifact:
         from prunus.backends.codegen.link import build_library
 
         temporary = TemporaryFolder()
-        build_library(program, kernels, temporary.path, passes=passes, extra=extra)
-        artifact = cls(temporary.path / manifest_name(program.name), program=program, report=report, module=module)
+        build_library(program, kernels, temporary.path, passes=passes)
+        artifact = cls(temporary.path / manifest_name(program.name), program=program, module=module)
         artifact._temporary = temporary
         return artifact
 
     def __repr__(self) -> str:
         return f"<Artifact {self.manifest.name} for {self.manifest.target}>"
+
+    @property
+    def report(self) -> Report:
+        """What the library consists of, step by step: print it, or read `report.html`."""
+        return Report(self.manifest)
 
     @property
     def threads(self) -> int:
@@ -140,7 +143,7 @@ class Artifact:
             return self._instance().profile(arrays)
 
     def save(self, folder: str | Path) -> Path:
-        """Write the library, its header and its manifest into `folder` and return it.
+        """Write the library, its header, its manifest and `report.html` into `folder` and return it.
 
         Raises:
             OutputError: the folder cannot be written; its files are as they were.
@@ -148,6 +151,8 @@ class Artifact:
         from prunus.backends.codegen.files import write_files
 
         files = {name: self._read(name) for name in self.manifest.files}
+        # The manifest does not vouch for the report: a folder of several libraries has one, the last.
+        files[REPORT_NAME] = self.report.html.encode()
         files[manifest_name(self.manifest.name)] = self.manifest.to_json().encode()
         write_files(Path(folder), files)
         return Path(folder)

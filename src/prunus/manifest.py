@@ -30,8 +30,13 @@ class StepRecord:
         kernel: its symbol.
         family: what made it.
         nodes: names of the graph nodes that it computes.
+        operators: what those nodes call; empty for a copy that only changes the layout.
+        after: places in `Manifest.steps` of the steps whose results it reads.
+        reads: names of the model's inputs that it reads.
+        writes: names of the model's outputs that it writes.
         units: pieces that threads can share.
         macs: multiply-accumulates.
+        code_bytes: the kernel's code; equal kernels of several steps are in the library once.
         constants_bytes: weights that it reads.
         moved_bytes: all other bytes that it reads and writes.
         cost_cycles: static estimate for one core.
@@ -40,11 +45,36 @@ class StepRecord:
     kernel: str
     family: str
     nodes: tuple[str, ...]
+    operators: tuple[str, ...]
+    after: tuple[int, ...]
+    reads: tuple[str, ...]
+    writes: tuple[str, ...]
     units: int
     macs: int
+    code_bytes: int
     constants_bytes: int
     moved_bytes: int
     cost_cycles: float
+
+
+@dataclass(frozen=True)
+class PassSummary:
+    """What one pass did to the graph.
+
+    Attributes:
+        nodes_before: calls in the graph before it, `nodes_after` behind it.
+        bytes_before: bytes of weights before it, `bytes_after` behind it.
+        max_error: change of the outputs as a share of the largest; 0 where it is rounding.
+        reasons: why its rules left nodes alone.
+    """
+
+    name: str
+    nodes_before: int
+    nodes_after: int
+    bytes_before: int
+    bytes_after: int
+    max_error: float
+    reasons: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -77,7 +107,7 @@ class Manifest:
     arena_bound_bytes: int
     constants_bytes: int
     code_bytes: int
-    passes: tuple[str, ...]
+    passes: tuple[PassSummary, ...]
     steps: tuple[StepRecord, ...]
     files: dict[str, str]
 
@@ -105,7 +135,8 @@ class Manifest:
                 key: tuple(_record(TensorRecord, row) for row in table.pop(key)) for key in ("inputs", "outputs")
             }
             steps = tuple(_record(StepRecord, row) for row in table.pop("steps"))
-            manifest: Manifest = _record(cls, {**table, **tensors, "steps": steps})
+            passes = tuple(_record(PassSummary, row) for row in table.pop("passes"))
+            manifest: Manifest = _record(cls, {**table, **tensors, "steps": steps, "passes": passes})
             _check_names(manifest)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(

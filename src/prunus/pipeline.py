@@ -3,10 +3,14 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunus.artifact import Artifact
+from prunus.manifest import PassSummary
 from prunus.targets import Target, load_target
+
+if TYPE_CHECKING:
+    from prunus.passes import PassRecord
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished, and how much there is."""
@@ -47,7 +51,7 @@ def compile(
     from prunus.backends.codegen.compile import compile_kernels
     from prunus.backends.plan.planner import plan
     from prunus.frontend.importer import example_tensors, import_model
-    from prunus.passes import DEFAULT, run_passes
+    from prunus.passes import default_passes, run_passes
 
     machine = load_target(target)
     tell = progress or (lambda step, done, total: None)
@@ -56,14 +60,21 @@ def compile(
         model, example_inputs=example_inputs, example_kwargs=example_kwargs, input_shapes=input_shapes,
         constant_inputs=constant_inputs,
     )  # fmt: skip
-    chain = [*passes, *DEFAULT]
-    graph = run_passes(graph, chain, example_tensors(example_inputs, example_kwargs, graph))
+    chain = [*passes, *default_passes()]
+    records: list[PassRecord] = []
+
+    def on_pass(record: "PassRecord") -> None:
+        records.append(record)
+        tell("passes", len(records), len(chain))
+
+    graph = run_passes(graph, chain, example_tensors(example_inputs, example_kwargs, graph), on_pass=on_pass)
+    tell("plan", 0, 1)
     program = plan(graph, name=name or default_name(model), target=machine)
     kernels = compile_kernels(
         (step.kernel for step in program.steps), machine, on_progress=lambda done, total: tell("kernels", done, total)
     )
     tell("link", 0, 1)
-    return Artifact.build(program, kernels, passes=[item.__name__ for item in chain], module=graph)
+    return Artifact.build(program, kernels, passes=[_summary(record) for record in records], module=graph)
 
 
 def default_name(model: Any) -> str:
@@ -72,3 +83,18 @@ def default_name(model: Any) -> str:
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
     text = re.sub(r"[^a-z0-9_]+", "_", text).strip("_")
     return text if text and not text[0].isdigit() else f"model_{text}".rstrip("_")
+
+
+def _summary(record: "PassRecord") -> PassSummary:
+    """Return what the manifest keeps of a pass: nothing that differs from one run to the next."""
+    from prunus.passes.run import EXACT
+
+    return PassSummary(
+        name=record.name,
+        nodes_before=record.nodes_before,
+        nodes_after=record.nodes_after,
+        bytes_before=record.bytes_before,
+        bytes_after=record.bytes_after,
+        max_error=0.0 if record.max_error <= EXACT else float(f"{record.max_error:.1e}"),
+        reasons=tuple(map(str, record.reasons)),
+    )

@@ -1,0 +1,89 @@
+"""The report in a terminal."""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from prunus.report.rows import Row
+from prunus.report.units import kilobytes, millions, plural, tensor
+
+if TYPE_CHECKING:
+    from prunus.report.report import Report
+
+_REASONS = 8
+
+
+def renderables(report: "Report") -> Iterator[RenderableType]:
+    """Yield the parts of the report from top to bottom."""
+    facts = report.manifest
+    yield Text(f"{facts.name}, for {facts.title}", style="bold")
+    for line in summary(report):
+        yield Text(line)
+    yield step_table(report)
+    changes = [item for item in facts.passes if item.nodes_before != item.nodes_after or item.max_error]
+    if changes:
+        yield Text("passes that changed the number of operators or the outputs", style="bold")
+    for item in changes:
+        error = f", outputs by {item.max_error:.1e}" if item.max_error else ""
+        yield Text(f"  {item.name}: {item.nodes_before} → {plural(item.nodes_after, 'operator')}{error}")
+    yield from _reasons(report)
+
+
+def summary(report: "Report") -> list[str]:
+    """Return the totals, a line each."""
+    facts = report.manifest
+    general = report.marked("general")
+    return [
+        f"inputs   {', '.join(map(tensor, facts.inputs))}",
+        f"outputs  {', '.join(map(tensor, facts.outputs))}",
+        f"library  {kilobytes(report.library_bytes)}: code {kilobytes(facts.code_bytes)}, "
+        f"weights {kilobytes(facts.constants_bytes)}",
+        f"memory   {kilobytes(facts.arena_bytes)} for an instance; no plan can take less than "
+        f"{kilobytes(facts.arena_bound_bytes)}",
+        f"work     {millions(report.macs)} multiply-accumulates in {plural(len(report.rows), 'step')}, "
+        f"{plural(len(report.marked('copy')), 'copy', 'copies')} among them"
+        + (f"; {plural(len(general), 'step')} by the general lowering, which may be slow" if general else ""),
+    ]
+
+
+def step_table(report: "Report") -> Table:
+    """Return the table of steps."""
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1), expand=True)
+    table.add_column("step", justify="right")
+    table.add_column("family", no_wrap=True)
+    table.add_column("kernel", no_wrap=True)
+    table.add_column("operators", no_wrap=True, overflow="ellipsis", ratio=1)
+    for title in ("code kB", "weights kB", "M MACs", "est. %"):
+        table.add_column(title, justify="right", no_wrap=True)
+    if report.step_ms:
+        table.add_column("ms", justify="right", no_wrap=True)
+    for row in report.rows:
+        table.add_row(*_cells(row), style={"copy": "dim", "general": "yellow"}.get(row.mark))
+    return table
+
+
+def _cells(row: Row) -> list[str]:
+    cells = [
+        str(row.number),
+        f"{row.family} ({row.mark})" if row.mark == "general" else row.mark or row.family,
+        row.kernel,
+        row.title,
+        f"{row.code_bytes / 1000:.1f}" if row.code_bytes else "shared",
+        f"{row.constants_bytes / 1000:,.1f}",
+        f"{row.macs / 1e6:,.3f}",
+        f"{row.estimated_share * 100:.1f}",
+    ]
+    return cells if row.measured_ms is None else [*cells, f"{row.measured_ms:.4f}"]
+
+
+def _reasons(report: "Report") -> Iterator[Text]:
+    reasons = [f"{item.name}: {reason}" for item in report.manifest.passes for reason in item.reasons]
+    if reasons:
+        yield Text("why rules left nodes alone", style="bold")
+    for line in reasons[:_REASONS]:
+        yield Text(f"  {line}")
+    if len(reasons) > _REASONS:
+        yield Text(f"  and {len(reasons) - _REASONS} more in report.html")
