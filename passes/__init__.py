@@ -14,12 +14,14 @@ from prunus.passes.graph import Graph
 from prunus.passes.merge_duplicates import merge_duplicates
 from prunus.passes.merge_linear import merge_linear
 from prunus.passes.merge_padding import merge_padding
+from prunus.passes.nest_concats import nest_concats
 from prunus.passes.plugins import graph_pass, with_plugins
 from prunus.passes.reasons import Reason, no
 from prunus.passes.remove_dead_code import remove_dead_code
 from prunus.passes.remove_dropout import remove_dropout
 from prunus.passes.remove_identities import remove_identities
 from prunus.passes.run import Pass, PassRecord, run_passes
+from prunus.passes.split_recurrent import split_recurrent
 
 # One spelling for everything; batch norm and dropout stay, and parameters can still be trained.
 CANONICAL: list[Pass] = [
@@ -37,12 +39,14 @@ CANONICAL: list[Pass] = [
 # What only holds in evaluation mode, and what it opens up.
 FOLD: list[Pass] = [
     remove_dropout,
+    split_recurrent,
     fold_batchnorm,
     fold_affine,
     fold_constants,
     remove_identities,
     cancel_permutes,
     merge_padding,
+    nest_concats,
     remove_dead_code,
 ]
 
@@ -78,10 +82,12 @@ __all__ = [
     "merge_duplicates",
     "merge_linear",
     "merge_padding",
+    "nest_concats",
     "no",
     "remove_dead_code",
     "remove_dropout",
     "remove_identities",
     "run_passes",
     "show",
+    "split_recurrent",
 ]
