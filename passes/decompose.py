@@ -11,6 +11,7 @@ from torch.fx import Node
 from torch.fx.experimental.proxy_tensor import make_fx
 
 from prunus.passes.arguments import arguments
+from prunus.passes.check import is_assertion
 from prunus.passes.decompositions import RULES, Replacement
 from prunus.passes.emit import Emitter, replace
 from prunus.passes.graph import Graph, aten, calls, tidy
@@ -19,7 +20,7 @@ from prunus.passes.reasons import no
 LAYERS = (
     aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv_transpose1d.default,
     aten.conv_transpose2d.input, aten.conv_transpose3d.input, aten.linear.default, aten.matmul.default,
-    aten.gru.input, aten.lstm.input, aten.embedding.default, aten.batch_norm.default, aten.layer_norm.default,
+    aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input, aten.embedding.default, aten.batch_norm.default, aten.layer_norm.default,
     aten.rms_norm.default, aten.group_norm.default, aten.dropout.default, aten.feature_dropout.default,
     aten.alpha_dropout.default, aten.feature_alpha_dropout.default,
 )  # fmt: skip
@@ -64,6 +65,9 @@ def decompose(graph: Graph, *, kept: frozenset[torch._ops.OpOverload] = KEPT) ->
     A rule of `passes/decompositions` is used where there is one, else PyTorch's own decomposition. Operators that
     neither knows stay, with a reason; `left_over` lists them.
     """
+    for node in calls(graph):
+        if is_assertion(node):
+            graph.graph.erase_node(node)
     settled: set[Node] = set()
     pending = list(calls(graph))
     while pending:
@@ -113,8 +117,9 @@ def _trace(emit: Emitter, node: Node, kept: frozenset[torch._ops.OpOverload]) ->
         args, kwargs = torch.fx.map_arg((node.args, node.kwargs), lambda other: given[other])
         return node.target(*args, **kwargs)  # type: ignore[operator]
 
-    own = {node.target: rule for target, rule in decomposition_table.items() if target is node.target}
-    table = {target: rule for target, rule in (own | _core_decompositions()).items() if target not in kept}
+    table = {target: rule for target, rule in _core_decompositions().items() if target not in kept}
+    if node.target in decomposition_table:
+        table[node.target] = decomposition_table[node.target]
     try:
         with emit.mode, torch.no_grad():
             traced = make_fx(function, decomposition_table=table)(*map(emit.describe, read))

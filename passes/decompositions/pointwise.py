@@ -190,7 +190,7 @@ def prelu(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
     """prelu(x, a) --> where(x > 0, x, x * a); one constant slope: leaky_relu(x, a)"""
     slope = get_constant(emit.graph, call.weight)
     if slope is not None and slope.numel() == 1:
-        return emit(aten.leaky_relu.default, call.self, float(slope))
+        return emit(aten.leaky_relu.default, call.self, slope.item())
     weight = call.weight
     if node.target is aten.prelu.default and len(shape(node)) > 2:
         weight = emit.reshape(weight, [shape(weight)[0], *[1] * (len(shape(node)) - 2)])
