@@ -20,7 +20,8 @@ from prunus.passes.reasons import no
 LAYERS = (
     aten.conv1d.default, aten.conv2d.default, aten.conv3d.default, aten.conv_transpose1d.default,
     aten.conv_transpose2d.input, aten.conv_transpose3d.input, aten.linear.default, aten.matmul.default,
-    aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input, aten.embedding.default, aten.batch_norm.default, aten.layer_norm.default,
+    aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input, aten.embedding.default,
+    aten.batch_norm.default, aten.layer_norm.default,
     aten.rms_norm.default, aten.group_norm.default, aten.dropout.default, aten.feature_dropout.default,
     aten.alpha_dropout.default, aten.feature_alpha_dropout.default,
 )  # fmt: skip
