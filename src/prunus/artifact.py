@@ -3,7 +3,6 @@
 import copy
 import hashlib
 import os
-import platform
 import sys
 import threading
 from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ import numpy as np
 from prunus.emulated import EmulatedModel
 from prunus.errors import ArtifactError, InputError
 from prunus.manifest import Manifest, PassSummary, TensorRecord, find_manifest, library_name, manifest_name
-from prunus.native import NativeModel
+from prunus.native import NativeModel, process_architecture
 from prunus.report import REPORT_NAME, Report
 from prunus.temporary import TemporaryFolder
 
@@ -175,7 +174,7 @@ class Artifact:
         # A forked child has none of its parent's threads: it needs an instance of its own.
         if self._model is None or self._process != os.getpid():
             library = self._read(library_name(self.manifest.name))
-            if self._command is None and platform.machine() == self.manifest.architecture:
+            if self._command is None and process_architecture() == self.manifest.architecture:
                 self._model = NativeModel(library, self.manifest, self.threads)
             else:
                 self._model = EmulatedModel(library, self.manifest, self.threads, self._command or self.manifest.runner)
@@ -227,8 +226,8 @@ def _array(value: Any, record: TensorRecord) -> np.ndarray:
         raise InputError(found, expected=expected, do=f'convert it: .astype("{record.dtype}")')
     if value.shape != record.shape:
         raise InputError(found, expected=expected, do="reshape it, or compile the model for this shape")
-    # np.ascontiguousarray would turn a scalar into a vector.
-    return value if value.flags.c_contiguous else value.copy(order="C")
+    # np.ascontiguousarray would turn a scalar into a vector, and keep what lies at an odd address.
+    return value if value.flags.c_contiguous and value.flags.aligned else value.copy(order="C")
 
 
 def _describe(value: Any) -> str:

@@ -3,6 +3,8 @@
 import _ctypes
 import ctypes
 import os
+import platform
+import sys
 import tempfile
 import weakref
 from collections.abc import Callable, Sequence
@@ -70,6 +72,14 @@ class NativeModel:
             error = self._library[f"{self._manifest.name}_error"]
             error.restype = ctypes.c_char_p
             raise library_error(code, error(code).decode())
+
+
+def process_architecture() -> str:
+    """Return what libraries this process can load: "x86_64", "aarch64" or "arm", by the names of targets."""
+    machine = platform.machine()
+    if machine.startswith("arm") or (machine == "aarch64" and sys.maxsize < 2**32):
+        return "arm"
+    return machine
 
 
 def library_error(code: int, text: str) -> PrunusError:
