@@ -10,7 +10,11 @@ from prunus.targets.target import Cache, Target, load_target
 
 # From the most capable target to the least; the first whose features this processor has is taken.
 _X86_LEVELS = ("x86-64-vnni", "x86-64-v4", "x86-64-v3", "x86-64-v2")
-_FLAG_OF_FEATURE = {"sse4.2": "sse4_2", "avx512vnni": "avx512_vnni"}
+# The kernel's names of features, where they differ from ours.
+_FLAGS = {
+    "x86_64": {"sse4.2": "sse4_2", "avx512vnni": "avx512_vnni"},
+    "aarch64": {"neon": "asimd", "dotprod": "asimddp", "fp16": "asimdhp"},
+}
 
 
 def native_target() -> Target:
@@ -21,10 +25,9 @@ def native_target() -> Target:
     """
     machine = platform.machine()
     if machine == "x86_64":
-        flags = processor_flags()
         for name in _X86_LEVELS:
             target = load_target(name)
-            if {_FLAG_OF_FEATURE.get(feature, feature) for feature in target.features} <= flags:
+            if not missing_features(target):
                 return _here(target)
         raise TargetError(
             "this x86-64 processor lacks SSE4.2", expected="x86-64-v2 or later", do="compile for another target"
@@ -35,6 +38,13 @@ def native_target() -> Target:
     raise TargetError(
         f"no native target for {machine!r}", expected="x86_64 or aarch64", do="name a target from `prunus targets`"
     )
+
+
+def missing_features(target: Target) -> frozenset[str]:
+    """Return the features of a target that this machine's processor lacks."""
+    flags = processor_flags()
+    names = _FLAGS.get(target.architecture, {})
+    return frozenset(feature for feature in target.features if names.get(feature, feature) not in flags)
 
 
 def processor_flags() -> frozenset[str]:
@@ -49,7 +59,12 @@ def processor_flags() -> frozenset[str]:
 def _here(target: Target) -> Target:
     cores = len(os.sched_getaffinity(0))
     return dataclasses.replace(
-        target, name="native", cores=cores, runner=(), cache=_caches(target.cache), title=f"this machine: {target.title}"
+        target,
+        name="native",
+        cores=cores,
+        runner=(),
+        cache=_caches(target.cache),
+        title=f"this machine: {target.title}",
     )
 
 

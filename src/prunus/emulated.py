@@ -31,7 +31,7 @@ class EmulatedModel:
     """
 
     def __init__(self, library: bytes, manifest: Manifest, threads: int, command: Sequence[str]) -> None:
-        _check_command(manifest, command)
+        check_command(command, target=manifest.target, architecture=manifest.architecture)
         self._manifest, self._threads, self._command = manifest, threads, tuple(command)
         self._folder = TemporaryFolder()
         self._library = self._folder.path / library_name(manifest.name)
@@ -86,21 +86,30 @@ class EmulatedModel:
         )
 
 
-def _check_command(manifest: Manifest, command: Sequence[str]) -> None:
-    """Say what to install where the emulator or its C library is missing."""
+def check_command(command: Sequence[str], *, target: str, architecture: str) -> None:
+    """Check that an emulator and the C library of its system are there.
+
+    Args:
+        command: what stands in front of programs, as in `Target.runner`.
+        target: name of the target that it stands for.
+        architecture: as in `Target.architecture`.
+
+    Raises:
+        TargetError: says what to install.
+    """
     if not command:
         raise TargetError(
-            f"{manifest.name} is for {manifest.target}, and this machine is another kind of processor",
+            f"the library is for {target}, and this machine is another kind of processor",
             do="run it there, or name an emulator: artifact.run_under(...)",
         )
     if shutil.which(command[0]) is None:
         raise TargetError(
-            f"{command[0]} is not installed; without it programs for {manifest.target} do not run here",
+            f"{command[0]} is not installed; without it programs for {target} do not run here",
             do="apt install qemu-user",
         )
     system = Path(command[command.index("-L") + 1]) if "-L" in command else None
     if system is not None and not system.is_dir():
         raise TargetError(
-            f"{system} is missing: the C library for {manifest.target}",
-            do=f"apt install {_LIBC_PACKAGES.get(manifest.architecture, 'the C library of that system')}",
+            f"{system} is missing: the C library for {target}",
+            do=f"apt install {_LIBC_PACKAGES.get(architecture, 'the C library of that system')}",
         )

@@ -42,7 +42,7 @@ def draw(graph: "networkx.DiGraph[Node]", width: Callable[[Node], float], gap: f
         gap: least room between two boxes.
     """
     layer = {node: level for level, row in enumerate(networkx.topological_generations(graph)) for node in row}
-    chains = {edge: _chain(*edge, layer) for edge in graph.edges}
+    chains = {(source, end): _chain(source, end, layer) for source, end in graph.edges}
     rows = _rows(layer, chains.values())
     above, below = _neighbours(chains.values())
     for sweep in range(_SWEEPS):

@@ -4,14 +4,17 @@ import dataclasses
 import io
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from prunus.errors import InputError
 from prunus.manifest import Manifest
 from prunus.report.rows import Row, rows_of
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 REPORT_NAME = "report.html"
 _WIDTH = 120
@@ -58,6 +61,12 @@ class Report:
         """Return the rows with a mark: "copy" or "general"."""
         return tuple(row for row in self.rows if row.mark == mark)
 
+    def renderables(self) -> "Iterator[RenderableType]":
+        """Yield the parts of the text for a console of rich."""
+        from prunus.report.text import renderables
+
+        return renderables(self)
+
     @property
     def html(self) -> str:
         """The page `report.html`: the same bytes for the same library."""
@@ -87,11 +96,9 @@ class Report:
     def __str__(self) -> str:
         from rich.console import Console
 
-        from prunus.report.text import renderables
-
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else _WIDTH
         console = Console(file=io.StringIO(), width=width, color_system=None, legacy_windows=False)
-        for part in renderables(self):
+        for part in self.renderables():
             console.print(part)
         assert isinstance(console.file, io.StringIO)
         return "\n".join(line.rstrip() for line in console.file.getvalue().splitlines()) + "\n"
