@@ -6,12 +6,14 @@ from prunus.backends.kernels.elementwise import ElementwiseChain
 from prunus.backends.kernels.family import Family
 from prunus.backends.kernels.matmul import MatrixProduct
 from prunus.backends.kernels.recurrent import RecurrentLayer
+from prunus.backends.kernels.reduce import Reductions
 
 # In order of preference: the first family that claims an operator and matches its memory computes it.
 FAMILIES: tuple[Family, ...] = (
     MatrixProduct(),
     DepthwiseConvolution(),
     DirectConvolution(),
+    Reductions(),
     RecurrentLayer(),
     ElementwiseChain(),
 )
