@@ -124,6 +124,16 @@ def pieces(count: int, lanes: int) -> Iterator[tuple[int, int]]:
         start += lanes
 
 
+def spans(count: int, lanes: int) -> Iterator[tuple[Index, int]]:
+    """Yield (start, lanes) of vectors over `count` elements: once inside a loop over the full ones, then the rest."""
+    if count >= lanes:
+        with loop(0, count // lanes) as vector:
+            yield vector * lanes, lanes
+    rest = count % lanes
+    for start, width in pieces(rest, lanes):
+        yield count - rest + start, width
+
+
 class Registers:
     """Vectors that stay in registers across loops: each is an array of its own that LLVM promotes."""
 

@@ -5,7 +5,7 @@ of its gates at a time, and then turns the products into the next state. Several
 that is loaded.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from torch.fx import Node
 
 # Registers the operators that this family computes.
 import prunus.passes.operators.recurrent  # noqa: F401
-from prunus.backends.kernels.emit import Memory, Registers, kernel, load, loop, pieces, store, when
+from prunus.backends.kernels.emit import Memory, Registers, kernel, load, loop, spans, store, when
 from prunus.backends.kernels.expression import Accumulator
 from prunus.backends.kernels.family import Defaults, DimOrder, Match, No, Request
 from prunus.backends.kernels.recurrent_cells import CELLS
@@ -241,23 +241,11 @@ class _Emitter:
             with loop(0, rows) as row:
                 self._copy(self.scratch, (index * rows + row) * size, last, (first + row) * stride)
 
-    def _vectors(self, body: Callable[[Any, int], None]) -> None:
-        """Call `body` with first unit and lanes of the vectors that cover the hidden units."""
-        size, lanes = self.problem.hidden, self.knob.lanes
-        if size >= lanes:
-            with loop(0, size // lanes) as vector:
-                body(vector * lanes, lanes)
-        for start, width in pieces(size % lanes, lanes):
-            body(size - size % lanes + start, width)
-
     def _copy(self, source: Memory | None, source_at: Any, sink: Memory, sink_at: Any) -> None:
         """Copy the hidden units of one sequence, zeros where there is no source."""
-
-        def move(unit: Any, lanes: int) -> None:
+        for unit, lanes in spans(self.problem.hidden, self.knob.lanes):
             value = splat(0.0, "float32", lanes) if source is None else load(source, source_at + unit, lanes)
             store(sink, sink_at + unit, value, lanes)
-
-        self._vectors(move)
 
     def _product(self, block: Any, tail: bool, rows: int) -> None:
         """Multiply the states by the weights of one block of hidden units, all gates."""
@@ -308,8 +296,7 @@ class _Emitter:
         output_row = T.bind(now * problem.output_strides[0] + sequence * problem.output_strides[1])
         product_rows = [T.bind(self._product_at(row, rows, gate)) for gate in range(cell.gates)]
         state_rows = [T.bind((index * rows + row) * size) for index in range(len(problem.starts))]
-
-        def update(unit: Any, lanes: int) -> None:
+        for unit, lanes in spans(size, self.knob.lanes):
             gates = [T.bind(load(self.gates, gate_row + gate * size + unit, lanes)) for gate in range(cell.gates)]
             products = [T.bind(load(self.scratch, product + unit, lanes)) for product in product_rows]
             if self.bias is not None:
@@ -319,5 +306,3 @@ class _Emitter:
             for state, value in zip(state_rows, new, strict=True):
                 store(self.scratch, state + unit, value, lanes)
             store(self.output, output_row + unit, new[0], lanes)
-
-        self._vectors(update)
