@@ -7,6 +7,7 @@ from prunus.backends.kernels.family import Family
 from prunus.backends.kernels.matmul import MatrixProduct
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
+from prunus.backends.kernels.softmax import SoftmaxRows
 
 # In order of preference: the first family that claims an operator and matches its memory computes it.
 FAMILIES: tuple[Family, ...] = (
@@ -14,6 +15,7 @@ FAMILIES: tuple[Family, ...] = (
     DepthwiseConvolution(),
     DirectConvolution(),
     Reductions(),
+    SoftmaxRows(),
     RecurrentLayer(),
     ElementwiseChain(),
 )

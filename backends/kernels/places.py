@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from prunus.backends.kernels.emit import Registers, Vector
-from prunus.backends.kernels.rows import COMBINE, fold, neutral, part, tree
+from prunus.backends.kernels.rows import COMBINE, fold, neutral, part, spread, tree
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import lane_dtype, splat
 
@@ -43,10 +43,7 @@ class Places:
     def total(self) -> Vector:
         """Return the position (int64) of the extreme of all lanes of all slots."""
         best = fold([(self._values[slot], lanes) for slot, lanes in enumerate(self._widths)], self._combine, part)
-        found = [
-            (self._places_of(best if lanes == 1 else T.broadcast(best, lanes), slot), lanes)
-            for slot, lanes in enumerate(self._widths)
-        ]
+        found = [(self._places_of(spread(best, lanes), slot), lanes) for slot, lanes in enumerate(self._widths)]
         return T.cast(fold(found, COMBINE["min"], part), "int64")
 
     def _places_of(self, best: Vector, slot: int) -> Vector:

@@ -1,7 +1,7 @@
 """Reductions: sums, means, products and extremes over any dimensions, and the places of extremes.
 
 Where a kept dimension lies innermost in memory, its elements are the lanes and nothing is ever added across lanes (the
-global average of a channels-last image); where a reduced one does, its elements are, and one horizontal sum ends each row.
+global average of a channels-last image). Where a reduced one does, its elements are, and horizontal sums end the rows.
 """
 
 import math
@@ -16,16 +16,16 @@ from prunus.backends.kernels.emit import Memory, Registers, address, kernel, loa
 from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.places import Places
-from prunus.backends.kernels.rows import CHAINS, Partials, Sweep, nest, stream_cycles
+from prunus.backends.kernels.rows import CHAINS, Partials, Sweep, nest, spread, stream_cycles
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
-from prunus.passes.graph import aten, is_op, shape
+from prunus.passes.graph import aten, is_op
 from prunus.targets import Target
 
-_OPERATIONS = {
+_OPERATIONS: dict[object, str] = {
     aten.sum.dim_IntList: "sum", aten.mean.dim: "sum", aten.prod.dim_int: "prod",
     aten.amax.default: "max", aten.amin.default: "min", aten.argmax.default: "max", aten.argmin.default: "min",
 }  # fmt: skip
@@ -215,7 +215,7 @@ class _Emitter:
             at = T.bind(base + address(indices, problem.reduced_strides))
             for v, lanes in enumerate(widths):
                 value = load(self.x, at + starts[v] * stride, lanes, stride)
-                position = indices[-1] if lanes == 1 else T.broadcast(indices[-1], lanes)
+                position = spread(indices[-1], lanes)
                 self._add(gathered, chain * count + v, value, position)
 
         with nest(problem.reduced[:-1]) as outer:

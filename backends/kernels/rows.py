@@ -150,6 +150,11 @@ def part(vector: Vector, start: int, lanes: int) -> Vector:
     return T.bind(tvm.tirx.Shuffle([vector], list(range(start, start + lanes))))
 
 
+def spread(scalar: Vector, lanes: int) -> Vector:
+    """Return a scalar in every lane."""
+    return scalar if lanes == 1 else T.broadcast(scalar, lanes)
+
+
 def memory_order(view: View) -> DimOrder:
     """Return the dimensions of a view from the slowest in memory to the fastest."""
     return tuple(sorted(range(len(view.shape)), key=lambda dim: -view.strides[dim]))
