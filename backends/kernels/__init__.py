@@ -4,9 +4,13 @@ from prunus.backends.kernels.convolution import DirectConvolution
 from prunus.backends.kernels.depthwise import DepthwiseConvolution
 from prunus.backends.kernels.elementwise import ElementwiseChain
 from prunus.backends.kernels.family import Family
+from prunus.backends.kernels.flip import FlipDimensions
+from prunus.backends.kernels.gather import GatherRows
 from prunus.backends.kernels.matmul import MatrixProduct
+from prunus.backends.kernels.pad import PadWithConstant
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
+from prunus.backends.kernels.resize import ResizeImage
 from prunus.backends.kernels.softmax import SoftmaxRows
 
 # In order of preference: the first family that claims an operator and matches its memory computes it.
@@ -17,6 +21,10 @@ FAMILIES: tuple[Family, ...] = (
     Reductions(),
     SoftmaxRows(),
     RecurrentLayer(),
+    FlipDimensions(),
+    GatherRows(),
+    PadWithConstant(),
+    ResizeImage(),
     ElementwiseChain(),
 )
 

@@ -1,6 +1,6 @@
 """Picking elements by indices that are only known at run time: `embedding`, `index_select` and `gather`.
 
-All three are one loop nest, out[o] = x[strides . o + index[...] * stride]; rows that lie together are copied by vectors.
+All three are one loop nest, out[o] = x[strides . o + index[...] * stride]; rows that lie together are vectors.
 An index outside of the table is moved to its nearest end: PyTorch raises there, a library must not read foreign memory.
 """
 

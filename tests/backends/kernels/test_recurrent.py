@@ -44,7 +44,7 @@ def test_layer(kind: str, size: tuple[int, int, int]) -> None:
 
 @pytest.mark.parametrize("kind", GATES)
 def test_every_way_of_computing(kind: str) -> None:
-    check_kernel(RecurrentLayer(), operator(kind), arguments(kind, 3, 2, 21), constants=constants(kind), knobs=9)
+    check_kernel(RecurrentLayer(), operator(kind), arguments(kind, 3, 2, 21), constants=constants(kind), knobs=5)
 
 
 @pytest.mark.parametrize("target", ["x86-64-v3", "rpi4", "rpi3-armhf"])
