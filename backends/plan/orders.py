@@ -1,10 +1,13 @@
 """In which order each value's dimensions should lie in memory, before any memory exists."""
 
+import torch
 from torch.fx import Node
 
 from prunus.backends.kernels import FAMILIES
 from prunus.backends.kernels.family import DimOrder
-from prunus.backends.plan.program import Buffer, Storage
+from prunus.backends.kernels.scalar_rules import dtype_of
+from prunus.backends.plan.arguments import tensor_arguments
+from prunus.backends.plan.program import Buffer, Storage, View
 from prunus.backends.plan.views import VIEW_OPERATORS, dense, look, order_of
 from prunus.passes.fuse import Group
 from prunus.passes.graph import is_op, shape, value
@@ -14,26 +17,31 @@ def preferred_orders(groups: list[Group]) -> dict[Node, DimOrder]:
     """Return the order that suits the producer of each value; row-major for everything that is not listed."""
     orders: dict[Node, DimOrder] = {}
     for group in groups:
-        node = group.output
-        if not hasattr(node.meta["val"], "shape"):
-            continue
-        orders[node] = _order(group, orders)
+        if isinstance(group.output.meta["val"], torch.Tensor):
+            orders[group.output] = _order(group, orders)
     return orders
 
 
 def _order(group: Group, orders: dict[Node, DimOrder]) -> DimOrder:
     node, rank = group.output, len(shape(group.output))
-    if group.anchor is not None and not is_op(node, *VIEW_OPERATORS) and group.kind == "compute":
+    if group.kind == "compute" and group.anchor is not None:
         family = next((family for family in FAMILIES if family.claims(group.anchor)), None)
-        return family.order(group.anchor, {}, rank) if family is not None else tuple(range(rank))
+        if family is None:
+            return tuple(range(rank))
+        views = {position: _imagined(source, orders) for position, source in tensor_arguments(group.anchor)}
+        return family.order(group.anchor, views, rank)
     sources = group.inputs
     if is_op(node, *VIEW_OPERATORS):
-        (source,) = sources
-        fake = Buffer("", Storage.ARENA, "uint8", max(1, value(source).numel()))
-        view = look(node, dense(fake, shape(source), orders.get(source)))
+        view = look(node, _imagined(sources[0], orders))
         return order_of(view) if view is not None else tuple(range(rank))
     for source in sources:
         if source in orders and len(orders[source]) == rank and value(source).numel() == value(node).numel():
             return orders[source]
     alike = [orders[source] for source in sources if source in orders and len(orders[source]) == rank]
     return alike[0] if alike else tuple(range(rank))
+
+
+def _imagined(node: Node, orders: dict[Node, DimOrder]) -> View:
+    """Return the view that a value would have if it were dense in its order."""
+    buffer = Buffer(node.name, Storage.ARENA, dtype_of(node), max(1, value(node).numel()))
+    return dense(buffer, shape(node), orders.get(node))

@@ -14,6 +14,7 @@ from prunus.backends.kernels import FAMILIES, by_name
 from prunus.backends.kernels.expression import Accumulator, Expression, Operand
 from prunus.backends.kernels.family import DimOrder, Family, Match, No, Request
 from prunus.backends.kernels.scalar_rules import apply_rule, dtype_name, dtype_of, number
+from prunus.backends.plan.arguments import tensor_arguments
 from prunus.backends.plan.concat import Placement, place_concats
 from prunus.backends.plan.memory import plan_memory
 from prunus.backends.plan.orders import preferred_orders
@@ -248,7 +249,7 @@ class _Planner:
         padding: tuple[tuple[int, int], ...] = ()
         views: dict[int, View] = {}
         constants: dict[int, torch.Tensor] = {}
-        for position, argument in _tensor_arguments(anchor):
+        for position, argument in tensor_arguments(anchor):
             source = argument
             if source in group.nodes and is_op(source, aten.constant_pad_nd.default):
                 pads: list[int] = source.args[1]  # type: ignore[assignment]
@@ -294,8 +295,12 @@ class _Planner:
 
     def copy(self, view: View, order: DimOrder, name: str) -> View:
         """Return the same values, dense in `order`: as they are, an earlier copy, or a new one."""
-        wanted = dense(Buffer(f"{name}_copy", Storage.ARENA, view.buffer.dtype, max(1, math.prod(view.shape))), view.shape, order)
-        same = all(size == 1 or own == new for size, own, new in zip(view.shape, view.strides, wanted.strides, strict=True))
+        wanted = dense(
+            Buffer(f"{name}_copy", Storage.ARENA, view.buffer.dtype, max(1, math.prod(view.shape))), view.shape, order
+        )
+        same = all(
+            size == 1 or own == new for size, own, new in zip(view.shape, view.strides, wanted.strides, strict=True)
+        )
         if same:
             return view
         key = (view, order)
@@ -355,17 +360,6 @@ class _Planner:
             taken.add(buffer)
             results.append(Tensor(name, buffer.dtype, shape(node), buffer))
         return results
-
-
-def _tensor_arguments(node: Node) -> list[tuple[int, Node]]:
-    """Return the tensor arguments of a node by position; those of lists count on from the list's position."""
-    found: list[tuple[int, Node]] = []
-    for position, argument in enumerate(node.args):
-        if isinstance(argument, Node):
-            found.append((position, argument))
-        elif isinstance(argument, list | tuple):
-            found.extend((position + index, item) for index, item in enumerate(argument) if isinstance(item, Node))
-    return found
 
 
 def _result_nodes(group: Group) -> list[Node | int]:

@@ -74,5 +74,7 @@ def part(view: View, dim: int, start: int, length: int) -> View:
 def order_of(view: View) -> DimOrder:
     """Return the dimensions of a view from the slowest in memory to the fastest; repeated ones come first."""
     return tuple(
-        sorted(range(len(view.shape)), key=lambda dim: (view.strides[dim] != 0, -view.strides[dim], -view.shape[dim], dim))
+        sorted(
+            range(len(view.shape)), key=lambda dim: (view.strides[dim] != 0, -view.strides[dim], -view.shape[dim], dim)
+        )
     )
