@@ -3,6 +3,7 @@
 from prunus.passes.cancel_permutes import cancel_permutes
 from prunus.passes.canonicalize_activations import canonicalize_activations
 from prunus.passes.canonicalize_norms import canonicalize_norms
+from prunus.passes.canonicalize_reductions import canonicalize_reductions
 from prunus.passes.check import check
 from prunus.passes.decompose import decompose, left_over
 from prunus.passes.dump import show
@@ -31,6 +32,7 @@ CANONICAL: list[Pass] = [
     fold_constants,
     remove_identities,
     canonicalize_activations,
+    canonicalize_reductions,
     canonicalize_norms,
     cancel_permutes,
     merge_padding,
@@ -70,6 +72,7 @@ __all__ = [
     "cancel_permutes",
     "canonicalize_activations",
     "canonicalize_norms",
+    "canonicalize_reductions",
     "check",
     "decompose",
     "default_passes",

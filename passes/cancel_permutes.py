@@ -40,6 +40,9 @@ def _simplify(graph: Graph, node: Node) -> bool:
     """Compose a view with the view before it."""
     if is_op(node, aten.reshape.default):
         return _simplify_reshape(graph, node)
+    if is_op(node, aten.select.int) and shape(arguments(node).self)[arguments(node).dim] == 1:
+        replace(node, Emitter(graph, node).reshape(arguments(node).self, shape(node)))
+        return True
     if not is_op(node, PERMUTE):
         return False
     source, emit = _node(node.args[0]), Emitter(graph, node)
@@ -74,15 +77,33 @@ def _simplify_reshape(graph: Graph, node: Node) -> bool:
 
 def _sink_reshape(graph: Graph, node: Node) -> bool:
     """relu(reshape(x)) --> reshape(relu(x)): beside what computes x, the call costs no kernel of its own."""
-    sources = node.all_input_nodes
-    if node.target not in (*UNARY, *BINARY) or len(sources) != 1:
+    moved = [source for source in node.all_input_nodes if is_op(source, aten.reshape.default)]
+    if node.target not in (*UNARY, *BINARY) or len(moved) != 1 or only_user(moved[0]) is not node:
         return False
-    if not is_op(sources[0], aten.reshape.default) or only_user(sources[0]) is not node:
-        return False
-    emit, x = Emitter(graph, node), arguments(sources[0]).self
-    args = [x if argument is sources[0] else argument for argument in node.args]
+    emit, x = Emitter(graph, node), arguments(moved[0]).self
+    args = [x if argument is moved[0] else argument for argument in node.args]
+    for place, argument in enumerate(args):
+        if isinstance(argument, Node) and argument is not x:
+            sizes = _sizes_before(graph, argument, x, node)
+            if sizes is None:
+                return False
+            args[place] = emit.reshape(argument, sizes)
     replace(node, emit.reshape(emit(_overload(node), *args, **node.kwargs), shape(node)))
     return True
+
+
+def _sizes_before(graph: Graph, constant: Node, x: Node, node: Node) -> list[int] | None:
+    """Return the sizes of a constant that `node` joins with a reshape of `x`, for joining it with `x` itself.
+
+    None where it is computed at run time, or where the reshape does more than add and drop dimensions of size 1.
+    """
+    tensor = get_constant(graph, constant)
+    sizes, wide = shape(node), [size for size in shape(x) if size != 1]
+    if tensor is None or tensor.dim() > len(sizes) or [size for size in sizes if size != 1] != wide:
+        return None
+    padded = [1] * (len(sizes) - tensor.dim()) + list(tensor.shape)
+    own = iter([size for size, whole in zip(padded, sizes, strict=True) if whole != 1])
+    return [next(own) if size != 1 else 1 for size in shape(x)]
 
 
 def _moves_only_ones(sizes: tuple[int, ...], dims: list[int]) -> bool:

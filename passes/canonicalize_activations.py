@@ -47,6 +47,7 @@ def canonicalize_activations(graph: Graph) -> Graph:
     """
     for node in calls(graph):
         _merge_limits(graph, node)
+    graph.graph.eliminate_dead_code()
     for node in calls(graph):
         for formula in FORMULAS:
             if _rewrite(graph, node, formula):

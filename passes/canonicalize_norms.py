@@ -40,6 +40,7 @@ def canonicalize_norms(graph: Graph) -> Graph:
             if found is not None:
                 _write(graph, node, found, is_layer_norm=pattern in LAYER_NORM)
                 break
+    graph.graph.eliminate_dead_code()
     for node in calls(graph, aten.mul.Tensor, aten.add.Tensor):
         _take_in(graph, node)
     return tidy(graph)

@@ -1,5 +1,6 @@
 """Take out calls that return what they read."""
 
+import math
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -83,7 +84,7 @@ def _dropout(graph: Graph, call: SimpleNamespace) -> Any:
 
 
 def _clamp(graph: Graph, call: SimpleNamespace) -> Any:
-    return call.self if call.min is None and call.max is None else None
+    return call.self if call.min in (None, -math.inf) and call.max in (None, math.inf) else None
 
 
 def _relu(graph: Graph, call: SimpleNamespace) -> Any:
