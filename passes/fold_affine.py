@@ -20,7 +20,10 @@ def fold_affine(graph: Graph) -> Graph:
     after:   x -> conv(W * s, b) -> y
     """
     for node in calls(graph, *ARITHMETIC):
-        layer, after = next(iter(node.all_input_nodes)), only_user(node)
+        after = only_user(node)
+        layer = next((source for source in node.all_input_nodes if source.op != "get_attr"), None)
+        if layer is None:
+            continue
         if is_op(layer, *LAYERS):
             affine = _affine(graph, node, layer, channel_dim(layer))
             if affine is None or not _fits_before(graph, node, layer):

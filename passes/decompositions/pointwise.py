@@ -218,6 +218,13 @@ def rrelu(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:
     return None if call.training else emit(aten.leaky_relu.default, call.self, (call.lower + call.upper) / 2)
 
 
+@rule(aten.lerp.Scalar)
+def lerp(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
+    """lerp(x, end, w) --> x + (end - x) * w"""
+    way = emit(aten.mul.Tensor, emit(aten.sub.Tensor, call.end, call.self), call.weight)
+    return emit(aten.add.Tensor, call.self, way)
+
+
 @rule(aten.isnan.default)
 def isnan(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
     """isnan(x) --> x != x"""

@@ -89,6 +89,6 @@ def _factors(call: SimpleNamespace) -> list[float | None]:
 def _matrix(node: Node, call: SimpleNamespace, size: int, new: int, factor: float | None) -> torch.Tensor:
     """Return what resizing one dimension does as a matrix of shape (new, size): its effect on each unit vector."""
     assert isinstance(node.target, torch._ops.OpOverload)
-    units = torch.eye(size).reshape(1, size, size, 1)
+    units = torch.eye(size).reshape(size, 1, size, 1).repeat(1, 1, 1, 2)
     target = node.target.overloadpacket.default
-    return target(units, [new, 1], call.align_corners, factor, None)[0, :, :, 0].T.contiguous()
+    return target(units, [new, 2], call.align_corners, factor, None)[:, 0, :, 0].T.contiguous()
