@@ -82,7 +82,7 @@ def largest_error(before: torch.Tensor, after: torch.Tensor) -> float:
     """
     if before.numel() == 0:
         return 0.0
-    expected, found = before.double(), after.double()
+    expected, found = before.detach().double(), after.detach().double()
     finite = torch.isfinite(expected)
     if not torch.equal(finite, torch.isfinite(found)):
         return math.inf
