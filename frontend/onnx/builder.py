@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from prunus.errors import ImportModelError, PrunusError
 from prunus.frontend.onnx.constants import Constants
-from prunus.frontend.onnx.names import identifier, scope
+from prunus.frontend.onnx.names import dotted, identifier, module_of
 from prunus.frontend.onnx.order import captures, in_order
 from prunus.frontend.onnx.size import check_constant_size
 from prunus.frontend.onnx.table import Operation, domain_key, find_rule
@@ -74,8 +74,7 @@ class Builder:
         """
         if not isinstance(value, torch.Tensor):
             return value
-        owner = scope(self._operation.name) if self._operation is not None else "constants"
-        return self.constants.node(value, parameter=True, name=f"{owner}.{role}")
+        return self.constants.node(value, parameter=True, name=self._named(role))
 
     def used_once(self, value: Node) -> bool:
         """Tell whether one ONNX node at most reads `value`, so that it may be absorbed there."""
@@ -139,6 +138,7 @@ class Builder:
             op_type=node.op_type,
             domain=domain_key(node.domain),
             name=name,
+            module=module_of(node) or dotted(name),
             inputs=tuple(self._lookup(value, where) if value else None for value in node.input),
             attributes={attribute.name: self._tensors.attribute(attribute) for attribute in node.attribute},
             outputs=tuple(node.output),
@@ -169,7 +169,10 @@ class Builder:
         return node
 
     def _as_argument(self, leaf: Any) -> Any:
-        return self.constants.node(leaf) if isinstance(leaf, torch.Tensor) else leaf
+        return self.constants.node(leaf, name=self._named("constant")) if isinstance(leaf, torch.Tensor) else leaf
+
+    def _named(self, role: str) -> str:
+        return role if self._operation is None else f"{self._operation.module}.{role}"
 
 
 def _as_list(results: Results) -> list[Any]:

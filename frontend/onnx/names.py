@@ -3,6 +3,7 @@
 import keyword
 import re
 
+import onnx
 import torch
 
 from prunus.passes.graph import Graph
@@ -29,7 +30,19 @@ def is_anonymous(name: str) -> bool:
     return _ANONYMOUS.fullmatch(name) is not None
 
 
-def scope(node_name: str) -> str:
-    """Return the module that a node belongs to: `blocks.0.fc` for `/blocks.0/fc/MatMul`."""
-    head, separator, _ = node_name.strip("/").rpartition("/")
-    return dotted(head if separator else node_name)
+def module_of(node: onnx.NodeProto) -> str:
+    """Return the path of the module that a node belongs to, empty where the exporter has not noted any.
+
+    `torch.onnx` notes paths in the node's properties, its older exporter in the name: `/layers.0/mlp/mlp.2/MatMul`
+    belongs to `layers.0.mlp.2` (a child of a sequential module repeats the name of its parent).
+    """
+    for entry in node.metadata_props:
+        if entry.key == "pkg.torch.onnx.name_scopes":
+            paths = re.findall(r"'([^']*)'", entry.value)[:-1]
+            return dotted(paths[-1]) if paths and paths[-1] else ""
+    path: list[str] = []
+    for part in node.name.strip("/").split("/")[:-1]:
+        if path and part.startswith(f"{path[-1]}."):
+            path.pop()
+        path.append(part)
+    return dotted("/".join(path)) if path else ""

@@ -24,7 +24,8 @@ class Operation:
         op_type: name of the operator, `Conv`.
         domain: empty for ONNX's own operators.
         name: the node's name in the file, or that of its first output.
-        inputs: the values; None for an optional input that is left out; a tuple for a sequence.
+        module: path of the module that it belongs to, as far as the file tells, else its name.
+        inputs: the values; None for an optional input that is left out.
         attributes: Python values: numbers, strings, lists, tensors; graphs stay as they are in the file.
         outputs: names of the outputs; empty for one that nobody wants.
     """
@@ -32,6 +33,7 @@ class Operation:
     op_type: str
     domain: str
     name: str
+    module: str
     inputs: tuple[Any, ...]
     attributes: Mapping[str, Any]
     outputs: tuple[str, ...]

@@ -1,6 +1,7 @@
 """What an ONNX value becomes: a constant that is known now, or a node of the graph."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch.fx import Node
@@ -8,7 +9,15 @@ from torch.fx import Node
 Value = torch.Tensor | Node
 """A constant (evaluated while importing) or a node (evaluated when the model runs)."""
 
-Results = Value | Sequence[Value]
+
+@dataclass(frozen=True)
+class TensorSequence:
+    """ONNX's list of tensors, one value."""
+
+    items: tuple[Value, ...]
+
+
+Results = Value | TensorSequence | Sequence[Value]
 """What a rule returns: its one output, or its outputs in order."""
 
 

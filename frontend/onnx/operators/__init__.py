@@ -2,6 +2,7 @@
 
 from prunus.frontend.onnx.operators import (
     activation,
+    attention,
     control,
     convolution,
     elementwise,
@@ -12,11 +13,13 @@ from prunus.frontend.onnx.operators import (
     recurrent,
     reduction,
     resize,
+    sequence,
     shape,
 )
 
 __all__ = [
     "activation",
+    "attention",
     "control",
     "convolution",
     "elementwise",
@@ -27,5 +30,6 @@ __all__ = [
     "recurrent",
     "reduction",
     "resize",
+    "sequence",
     "shape",
 ]

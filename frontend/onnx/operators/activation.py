@@ -132,7 +132,8 @@ def mish(build: Builder, op: Operation) -> Value:
 @operator("Gelu")
 @operator("Gelu", domain="com.microsoft")
 def gelu(build: Builder, op: Operation) -> Value:
-    return build.call(aten.gelu.default, op.value(0), approximate=op.attribute("approximate", "none"))
+    approximate = op.attribute("approximate", "none")
+    return build.call(aten.gelu.default, op.value(0), **({} if approximate == "none" else {"approximate": approximate}))
 
 
 @operator("Softmax")

@@ -204,11 +204,11 @@ def mean(build: Builder, op: Operation) -> Value:
 @operator("Where")
 def where(build: Builder, op: Operation) -> Value:
     condition, x, y = op.value(0), op.value(1), op.value(2)
-    if isinstance(condition, Node):
-        if rank_of(y) == 0 and (number := scalar_of(y, x)) is not None:
-            return build.call(aten.where.ScalarOther, condition, x, number)
-        if rank_of(x) == 0 and (number := scalar_of(x, y)) is not None:
-            return build.call(aten.where.ScalarSelf, condition, number, y)
+    if isinstance(condition, Node) and rank_of(condition) >= max(rank_of(x), rank_of(y)):
+        if isinstance(y, torch.Tensor) and y.numel() == 1:
+            return build.call(aten.where.ScalarOther, condition, x, y.item())
+        if isinstance(x, torch.Tensor) and x.numel() == 1:
+            return build.call(aten.where.ScalarSelf, condition, x.item(), y)
     return build.call(aten.where.self, condition, x, y)
 
 

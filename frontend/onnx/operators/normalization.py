@@ -26,10 +26,14 @@ def batch_norm(build: Builder, op: Operation) -> Value:
 
 @operator("InstanceNormalization")
 def instance_norm(build: Builder, op: Operation) -> Value:
-    return build.call(
-        aten.instance_norm.default, op.value(0), build.parameter(op.value(1)), build.parameter(op.value(2), "bias"),
-        None, None, True, 0.1, op.attribute("epsilon", _EPSILON), False,
-    )  # fmt: skip
+    """Scales of one and biases of zero stand for a layer without any."""
+    weight, bias = op.value(1), op.value(2)
+    if all(isinstance(v, torch.Tensor) and bool((v == neutral).all()) for v, neutral in ((weight, 1), (bias, 0))):
+        affine: tuple[Value | None, Value | None] = (None, None)
+    else:
+        affine = (build.parameter(weight), build.parameter(bias, "bias"))
+    epsilon = op.attribute("epsilon", _EPSILON)
+    return build.call(aten.instance_norm.default, op.value(0), *affine, None, None, True, 0.1, epsilon, False)
 
 
 @operator("LayerNormalization")

@@ -6,7 +6,6 @@ from typing import Any
 import torch
 
 from prunus.frontend.onnx.builder import Builder
-from prunus.frontend.onnx.names import scope
 from prunus.frontend.onnx.table import Operation, operator
 from prunus.frontend.onnx.values import Results, Value, dtype_of, shape_of
 from prunus.passes.graph import aten
@@ -123,7 +122,7 @@ class _Cell:
     def _parameter(self, value: Value, role: str) -> Value:
         if not isinstance(value, torch.Tensor):
             return value
-        return self.build.constants.node(value, parameter=True, name=f"{scope(self.op.name)}.{role}")
+        return self.build.constants.node(value, parameter=True, name=f"{self.op.module}.{role}")
 
     def _check_lengths(self) -> None:
         lengths = self.op.optional(4)

@@ -16,6 +16,7 @@ CASES = [
     case("BatchNormalization", _X, *_STATISTICS),
     case("BatchNormalization", noise(3, 6), *_STATISTICS, opset=9, epsilon=1e-3, momentum=0.99),
     case("InstanceNormalization", _X, held(noise(6)), held(noise(6, seed=1))),
+    case("InstanceNormalization", _X, held(np.ones(6), "float32"), held(np.zeros(6), "float32")),
     case("LayerNormalization", _X, held(noise(7)), held(noise(7, seed=1))),
     case("LayerNormalization", _X, held(noise(5, 7)), axis=-2, epsilon=1e-2),
     case("LayerNormalization", _X, held(noise(1, 7)), held(noise(5, 7)), axis=2),
