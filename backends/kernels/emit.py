@@ -163,6 +163,15 @@ def bind(value: Vector, dtype: str, lanes: int) -> Vector:
     return value if dtype == "bool" and lanes > 1 else T.bind(value)
 
 
+def convert(value: Vector, source: str, dtype: str, lanes: int) -> Vector:
+    """Convert between dtypes; vectors of truth values have no conversions of their own in TVM."""
+    if dtype == "bool":
+        return value != splat(0, source, lanes)
+    if source == "bool":
+        return T.Select(value, splat(1, dtype, lanes), splat(0, dtype, lanes))
+    return T.cast(value, lane_dtype(dtype, lanes))
+
+
 Reader = Callable[[int, int], Vector]
 
 
@@ -189,12 +198,14 @@ def evaluate(expression: Expression, lanes: int, accumulator: Vector | None, rea
                 return splat(value, dtype, lanes)
             case Apply(op, arguments, dtype):
                 values = [visit(argument) for argument in arguments]
-                kind = arguments[-1].dtype if dtype == "bool" and op not in ("and", "or", "xor", "not") else dtype
-                if op == "cast" and arguments[0].dtype != "bool" and dtype == "bool":
-                    result = values[0] != splat(0, arguments[0].dtype, lanes)
+                source = arguments[-1].dtype
+                if op == "cast":
+                    result = convert(values[0], source, dtype, lanes)
                 else:
-                    math = Math(dtype if op in ("cast", "select") else kind, lanes)
-                    result = bind(OPERATIONS[op](*values, math), dtype, lanes)
+                    # Comparisons compute in the dtype of what they compare.
+                    compares = dtype == "bool" and op not in ("and", "or", "xor", "not", "select")
+                    result = OPERATIONS[op](*values, Math(source if compares else dtype, lanes))
+                result = bind(result, dtype, lanes)
         done[item] = result
         return result
 

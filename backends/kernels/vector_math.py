@@ -215,7 +215,6 @@ OPERATIONS: dict[str, Callable[..., Vector]] = {
     "floordiv": lambda a, b, m: T.floordiv(a, b),
     "truncdiv": lambda a, b, m: T.truncdiv(a, b),
     "floormod": lambda a, b, m: T.floormod(a, b),
-    "cast": lambda a, m: T.cast(a, lane_dtype(m.dtype, m.lanes)),
     "exp": exp,
     "sigmoid": sigmoid,
     "tanh": tanh,
