@@ -1,5 +1,6 @@
 """Families of kernels: each one way of computing one kind of fusion group, one file each."""
 
+from prunus.backends.kernels.channel_norm import ChannelNormalization
 from prunus.backends.kernels.convolution import DirectConvolution
 from prunus.backends.kernels.depthwise import DepthwiseConvolution
 from prunus.backends.kernels.elementwise import ElementwiseChain
@@ -7,6 +8,7 @@ from prunus.backends.kernels.family import Family
 from prunus.backends.kernels.flip import FlipDimensions
 from prunus.backends.kernels.gather import GatherRows
 from prunus.backends.kernels.matmul import MatrixProduct
+from prunus.backends.kernels.norm import Normalization
 from prunus.backends.kernels.pad import PadWithConstant
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
@@ -20,6 +22,8 @@ FAMILIES: tuple[Family, ...] = (
     DirectConvolution(),
     Reductions(),
     SoftmaxRows(),
+    ChannelNormalization(),
+    Normalization(),
     RecurrentLayer(),
     FlipDimensions(),
     GatherRows(),

@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from torch.fx import Node
 
-from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
+from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, split, when
 from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.places import Places
-from prunus.backends.kernels.rows import CHAINS, Partials, Sweep, nest, spread, stream_cycles
+from prunus.backends.kernels.rows import CHAINS, Partials, Sweep, spread, stream_cycles
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
@@ -204,30 +204,24 @@ class _Emitter:
                 self._block(kept, T.bind(block * columns.block), columns.widths(tail))
 
     def _block(self, kept: list[Any], start: Any, widths: Sequence[int]) -> None:
-        problem, chains, count = self.problem, self.knob.chains, len(widths)
+        problem, count = self.problem, len(widths)
         starts = [sum(widths[:v]) for v in range(count)]
         base = T.bind(address((*kept, start), problem.kept_strides))
-        rounds, rest = divmod(problem.reduced[-1], chains)
-        gathered = self._gather(list(widths) * min(chains, problem.reduced[-1]))
+        steps = Sweep(problem.reduced, 1, self.knob.chains)
+        chains = len(steps.widths)
+        gathered = self._gather(list(widths) * chains)
         stride = problem.kept_strides[-1]
 
-        def visit(indices: list[Any], chain: int) -> None:
+        def visit(indices: list[Any], _: int, chain: int) -> None:
             at = T.bind(base + address(indices, problem.reduced_strides))
             for v, lanes in enumerate(widths):
                 value = load(self.x, at + starts[v] * stride, lanes, stride)
                 position = spread(indices[-1], lanes)
                 self._add(gathered, chain * count + v, value, position)
 
-        with nest(problem.reduced[:-1]) as outer:
-            if rounds:
-                with loop(0, rounds) as turn:
-                    for chain in range(chains):
-                        visit([*outer, turn * chains + chain], chain)
-            for chain in range(rest):
-                visit([*outer, rounds * chains + chain], chain)
+        steps.run(visit)
         for v, lanes in enumerate(widths):
-            used = range(v, count * min(chains, problem.reduced[-1]), count)
-            self._store(gathered.merged(used), lanes, [*kept, start + starts[v]])
+            self._store(gathered.merged(range(v, count * chains, count)), lanes, [*kept, start + starts[v]])
 
     def _gather(self, widths: Sequence[int]) -> Partials | Places:
         kind = Places if self.problem.place else Partials

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from prunus.backends.kernels.emit import Index, Registers, Vector, loop, pieces
-from prunus.backends.kernels.family import DimOrder
+from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, address, evaluate, load, loop, pieces, store
+from prunus.backends.kernels.family import DimOrder, Epilogue
 from prunus.backends.kernels.tir import T, tvm
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.plan.program import View
@@ -153,6 +153,32 @@ def part(vector: Vector, start: int, lanes: int) -> Vector:
 def spread(scalar: Vector, lanes: int) -> Vector:
     """Return a scalar in every lane."""
     return scalar if lanes == 1 else T.broadcast(scalar, lanes)
+
+
+def store_after(
+    epilogue: Epilogue,
+    operands: Sequence[Memory],
+    output: Memory,
+    value: Vector,
+    place: Sequence[Index],
+    strides: tuple[int, ...],
+    lanes: int,
+    last: int = -1,
+) -> None:
+    """Apply the epilogue to a vector and store it.
+
+    Args:
+        place: indices of the first lane over the loops.
+        strides: of the output over the loops.
+        last: the loop that the lanes run along.
+    """
+
+    def read(operand: int, lanes: int) -> Vector:
+        over = epilogue.operands[operand].strides
+        return load(operands[operand], address(place, over), lanes, over[last])
+
+    result = evaluate(epilogue.expression, lanes, T.bind(value), read)
+    store(output, address(place, strides), result, lanes, strides[last])
 
 
 def memory_order(view: View) -> DimOrder:

@@ -13,10 +13,10 @@ from typing import Any
 
 from torch.fx import Node
 
-from prunus.backends.kernels.emit import Memory, Registers, address, evaluate, kernel, load, loop, split, store, when
+from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, store, when
 from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
-from prunus.backends.kernels.rows import Partials, Sweep, memory_order, spread, stream_cycles
+from prunus.backends.kernels.rows import Partials, Sweep, memory_order, spread, store_after, stream_cycles
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import Math, log
@@ -261,11 +261,6 @@ class _Emitter:
 
     def _store(self, value: Any, place: Sequence[Any], lanes: int, last: int) -> None:
         """Apply the epilogue and store; `last` is the loop that the lanes run along."""
-        epilogue, strides = self.problem.epilogue, self.problem.output_strides
-
-        def read(operand: int, lanes: int) -> Any:
-            over = epilogue.operands[operand].strides
-            return load(self.operands[operand], address(place, over), lanes, over[last])
-
-        result = evaluate(epilogue.expression, lanes, T.bind(value), read)
-        store(self.y, address(place, strides), result, lanes, strides[last])
+        store_after(
+            self.problem.epilogue, self.operands, self.y, value, place, self.problem.output_strides, lanes, last
+        )
