@@ -84,7 +84,7 @@ def _merge_limits(graph: Graph, node: Node) -> None:
     if (shape(x), value(x).dtype) != (shape(node), value(node).dtype):
         return
     if low == 0 and high is None:
-        if not is_op(node, aten.relu.default):
+        if not is_op(node, aten.relu.default) or node.args != (x,):
             replace(node, emit(aten.relu.default, x))
     elif node.args != (x, low, high):
         replace(node, emit(aten.clamp.default, x, low, high))

@@ -29,7 +29,9 @@ def imported(dims: tuple[int, ...]) -> tuple[Graph, list[torch.Tensor]]:
     return decompose(import_model(Growing(dims), example_inputs=examples)), examples
 
 
-@pytest.mark.parametrize(("dims", "parts"), [((1, 1, 1), [2, 2, 2]), ((1, 0, 1), [2, 3, 3]), ((-1, 2), [2, 2])], ids=str)
+@pytest.mark.parametrize(
+    ("dims", "parts"), [((1, 1, 1), [2, 2, 2]), ((1, 0, 1), [2, 3, 3]), ((-1, 2), [2, 2])], ids=str
+)
 def test_parts_and_numbers(dims: tuple[int, ...], parts: list[int]) -> None:
     graph, examples = imported(dims)
     expected = graph(*examples)
