@@ -3,6 +3,7 @@
 LLVM ends its process on instructions that a processor lacks, so nothing is compiled in the user's own process.
 """
 
+import errno
 import hashlib
 import os
 import pickle
@@ -19,7 +20,7 @@ from typing import Any
 from prunus.backends.codegen.cache import cache_dir
 from prunus.backends.codegen.kernel import CompiledKernel
 from prunus.backends.plan.program import KernelSpec
-from prunus.errors import BuildError
+from prunus.errors import BuildError, OutputError
 from prunus.targets import Target
 
 Progress = Callable[[int, int], None]
@@ -37,6 +38,7 @@ def compile_kernels(
 
     Raises:
         BuildError: a kernel that does not compile; the message names it.
+        OutputError: the disk is full.
     """
     kernels = {spec: _kernel(spec, target) for spec in dict.fromkeys(specs)}
     missing = [spec for spec, kernel in kernels.items() if not kernel.object_path.exists()]
@@ -113,8 +115,13 @@ class _Worker:
                 stderr=self._errors, env={**os.environ, "OMP_NUM_THREADS": "1"},
             )  # fmt: skip
         answer = self._ask((spec, kernel.symbol, str(kernel.object_path), target))
-        if answer is not None:
-            raise BuildError(f"kernel {spec} does not compile: {answer}", do="report it with this message")
+        if answer is None:
+            return
+        # What a compiler that died has left half-written: see `worker.py`.
+        kernel.object_path.with_name(f"{kernel.object_path.stem}.{self._process.pid}.o").unlink(missing_ok=True)
+        if os.strerror(errno.ENOSPC) in answer:
+            raise OutputError("the disk is full", do=f"free space for {cache_dir()}, or name another: PRUNUS_CACHE")
+        raise BuildError(f"kernel {spec} does not compile: {answer}", do="report it with this message")
 
     def _ask(self, task: Any) -> str | None:
         assert self._process is not None and self._process.stdin is not None and self._process.stdout is not None
