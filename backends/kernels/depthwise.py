@@ -186,7 +186,7 @@ class _Emitter:
             address((n,), (batch_stride,)) + channel
             + (start * columns.input_step + columns.taps.first_offset) * column_stride
         )  # fmt: skip
-        readers = _readers(columns, tile)
+        readers = columns.readers(tile)
         with loop(low, high) as i:
             line = T.bind(corner + (row * rows.input_step + rows.taps.offset(i)) * row_stride)
             taps = T.bind(rows.taps.tap(i) * (columns.taps.count * problem.channels) + channel)
@@ -219,12 +219,3 @@ class _Emitter:
                     problem.output_strides,
                     width,
                 )
-
-
-def _readers(columns: Phase, tile: Tile) -> dict[int, list[tuple[int, int]]]:
-    """Return for each input column, counted from the tile's first, the (output, tap) pairs that read it."""
-    found: dict[int, list[tuple[int, int]]] = {}
-    for j in range(columns.taps.count):
-        for p in tile.served(j):
-            found.setdefault(p * columns.input_step + j * columns.taps.offset_step, []).append((p, j))
-    return dict(sorted(found.items()))

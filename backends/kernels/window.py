@@ -130,6 +130,14 @@ class Phase:
         for index in range(last, count):
             yield self._tile(index * width, width)
 
+    def readers(self, tile: "Tile") -> dict[int, list[tuple[int, int]]]:
+        """Return for each input, counted from the tile's first, the (output, tap) pairs that read it."""
+        found: dict[int, list[tuple[int, int]]] = {}
+        for j in range(self.taps.count):
+            for p in tile.served(j):
+                found.setdefault(p * self.input_step + j * self.taps.offset_step, []).append((p, j))
+        return dict(sorted(found.items()))
+
     def _tile(self, start: int, width: int) -> "Tile":
         width = min(width, self.outputs - start)
         masks = tuple(tuple(p for p in range(width) if i in self.valid(start + p)) for i in range(self.taps.count))
