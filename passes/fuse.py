@@ -4,13 +4,26 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch.fx import Node
 
+import prunus.passes.operators.quantized  # noqa: F401  registers the operators
 from prunus.passes.arguments import arguments
 from prunus.passes.decompose import BINARY, UNARY
 from prunus.passes.graph import Graph, aten, calls, is_op, only_user, value
 
-ELEMENTWISE = frozenset({*UNARY, *BINARY})
+quantized = torch.ops.prunus
+
+ELEMENTWISE = frozenset(
+    {
+        *UNARY,
+        *BINARY,
+        quantized.quantize.default,
+        quantized.dequantize.default,
+        quantized.qadd.default,
+        quantized.qmul.default,
+    }
+)
 VIEWS = frozenset(
     {aten.reshape.default, aten.permute.default, aten.slice.Tensor, aten.select.int, aten.expand.default}
 )  # fmt: skip
@@ -27,6 +40,10 @@ TAKES_EPILOGUE = frozenset(
         aten.max_pool3d.default,
         aten.avg_pool2d.default,
         aten.avg_pool3d.default,
+        quantized.qconv.default,
+        quantized.qconv_dequant.default,
+        quantized.qlinear.default,
+        quantized.qlinear_dequant.default,
     }
 )
 
