@@ -12,8 +12,11 @@ from prunus.backends.kernels.norm import Normalization
 from prunus.backends.kernels.pad import PadWithConstant
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
+from prunus.backends.kernels.relax import LongTailOperators
 from prunus.backends.kernels.resize import ResizeImage
+from prunus.backends.kernels.scan import RunningSums
 from prunus.backends.kernels.softmax import SoftmaxRows
+from prunus.backends.kernels.sort import SortRows
 
 # In order of preference: the first family that claims an operator and matches its memory computes it.
 FAMILIES: tuple[Family, ...] = (
@@ -29,7 +32,10 @@ FAMILIES: tuple[Family, ...] = (
     GatherRows(),
     PadWithConstant(),
     ResizeImage(),
+    RunningSums(),
+    SortRows(),
     ElementwiseChain(),
+    LongTailOperators(),
 )
 
 _BY_NAME = {family.name: family for family in FAMILIES}
