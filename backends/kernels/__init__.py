@@ -10,6 +10,7 @@ from prunus.backends.kernels.gather import GatherRows
 from prunus.backends.kernels.matmul import MatrixProduct
 from prunus.backends.kernels.norm import Normalization
 from prunus.backends.kernels.pad import PadWithConstant
+from prunus.backends.kernels.pool import Pools
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
 from prunus.backends.kernels.relax import LongTailOperators
@@ -23,6 +24,7 @@ FAMILIES: tuple[Family, ...] = (
     MatrixProduct(),
     DepthwiseConvolution(),
     DirectConvolution(),
+    Pools(),
     Reductions(),
     SoftmaxRows(),
     ChannelNormalization(),

