@@ -8,11 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from prunus.frontend.torch import import_torch
-from prunus.passes import DEFAULT, Graph, Group, fuse, run_passes
+from prunus.passes import DEFAULT, Group, fuse, run_passes
 from prunus.passes.fuse import ELEMENTWISE
-from prunus.passes.graph import aten, calls, value
-from tests.networks import FAMILIES
+from prunus.passes.graph import aten
 from tests.networks.blocks import InvertedResidual, SqueezeExcite, settle
+from tests.passes.groups import check_groups
 
 
 def groups_of(module: nn.Module, *inputs: Tensor) -> list[Group]:
@@ -20,24 +20,6 @@ def groups_of(module: nn.Module, *inputs: Tensor) -> list[Group]:
     groups = fuse(graph)
     check_groups(graph, groups)
     return groups
-
-
-def check_groups(graph: Graph, groups: list[Group]) -> None:
-    """Every call is in one group; the order can be run; nothing but the output is read outside."""
-    members = [node for group in groups for node in group.nodes]
-    assert len(members) == len(set(members))
-    assert set(members) == set(calls(graph))
-    ready = {node for node in graph.graph.nodes if node.op in ("placeholder", "get_attr")}
-    for group in groups:
-        assert set(group.inputs) <= ready
-        ready.update(group.nodes)
-        inside = set(group.nodes)
-        several = isinstance(group.output.meta["val"], tuple | list)
-        read_outside = {node for node in group.nodes if any(user not in inside for user in node.users)}
-        assert read_outside <= (inside if several else {group.output})
-        if group.anchor is not None and group.takes_epilogue:
-            after = group.nodes[group.nodes.index(group.anchor) :]
-            assert all(value(node).shape == value(group.output).shape for node in after)
 
 
 def spelled(groups: list[Group]) -> list[str]:
@@ -72,7 +54,7 @@ def test_projected_shortcut_joins_the_later_convolution() -> None:
 
     groups = groups_of(Projected(), torch.randn(1, 3, 9, 5))
     assert spelled(groups) == ["conv2d", "conv2d add relu"]
-    assert [node.name for node in groups[1].nodes][0] == "conv2d_1"
+    assert groups[1].nodes[0].name == "conv2d_1"
 
 
 def test_inverted_residual() -> None:
@@ -169,13 +151,6 @@ def test_several_results_are_one_group() -> None:
     (*_, group) = (group for group in groups_of(nn.GRU(3, 5), torch.randn(4, 2, 3)) if len(group.nodes) > 1)
     assert {str(node.target) for node in group.nodes} >= {"prunus.gru_layer.default", "<built-in function getitem>"}
     assert group.output is group.anchor
-
-
-@pytest.mark.parametrize("name", FAMILIES)
-def test_families(name: str) -> None:
-    module, inputs = FAMILIES[name]()
-    graph = run_passes(import_torch(module, inputs), DEFAULT, inputs)
-    check_groups(graph, fuse(graph))
 
 
 @pytest.mark.parametrize("seed", range(25))
