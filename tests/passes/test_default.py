@@ -21,7 +21,7 @@ def test_the_chain_reads_like_a_table_of_contents() -> None:
         "merge_linear",
         "fold_constants",
     ]
-    assert DEFAULT == [*CANONICAL, *FOLD]
+    assert [*CANONICAL, *FOLD] == DEFAULT
     assert all(one_pass.__doc__ and "before:" in one_pass.__doc__ for one_pass in DEFAULT)
 
 
