@@ -8,6 +8,7 @@
     │   └── MissingInputs         a module without example inputs
     ├── GraphError                a graph that breaks the contract of `passes/check.py`
     │   └── PassError             a pass that broke a graph or its numbers
+    ├── PruneError                a pruning that cannot be, or a wrong request for one
     ├── InputError                wrong shape, dtype, number or layout of inputs
     ├── TargetError               an unknown target, or one that this machine cannot run
     ├── BuildError                a kernel or a library that could not be built
@@ -66,6 +67,10 @@ class GraphError(PrunusError):
 
 class PassError(GraphError):
     """A pass that broke a graph or changed its numbers beyond its budget."""
+
+
+class PruneError(PrunusError):
+    """A pruning that cannot be (the message says what can), or a wrong request for one."""
 
 
 class InputError(PrunusError):
