@@ -93,12 +93,15 @@ def run_passes(
     records: list[PassRecord] = list(graph.meta.get("passes", ()))
     for index, one_pass in enumerate(passes, start=1):
         earlier = passes[: index - 1]
-        unchanged, tensors = fingerprint(graph), _tensors(graph)  # held, so that no new tensor takes an old one's id
+        unchanged = fingerprint(graph)
+        # Held, so that no new tensor takes an old one's id.
+        tensors = [(name, tensor, _content(tensor)) for name, tensor in _tensors(graph)]
         nodes_before, bytes_before = _nodes(graph), _bytes(graph)
         with collect_reasons() as reasons:
             start = time.perf_counter()
             graph = _apply(one_pass, graph, earlier)
             ms = (time.perf_counter() - start) * 1000
+        _check_untouched(one_pass, tensors, earlier)
         error = 0.0
         if fingerprint(graph) != unchanged:
             error, expected = _verify(one_pass, graph, examples, expected, original, earlier)
@@ -126,7 +129,7 @@ def pass_name(one_pass: Pass) -> str:
 def fingerprint(graph: Graph) -> tuple[Any, ...]:
     """Return a value that is equal for two graphs with the same nodes and the very same tensors, unchanged."""
     nodes = tuple((node.name, node.op, node.target, repr(node.args), repr(node.kwargs)) for node in graph.graph.nodes)
-    tensors = tuple((name, id(tensor), tensor._version) for name, tensor in _tensors(graph))
+    tensors = tuple((name, id(tensor), _content(tensor)) for name, tensor in _tensors(graph))
     return nodes, tensors
 
 
@@ -145,6 +148,18 @@ def _apply(one_pass: Pass, graph: Graph, earlier: Sequence[Pass]) -> Graph:
         )  # fmt: skip
     after.meta = {**meta, **after.meta}
     return after
+
+
+def _check_untouched(
+    one_pass: Pass, tensors: Sequence[tuple[str, torch.Tensor, tuple[int, int]]], earlier: Sequence[Pass]
+) -> None:
+    """Check that a pass has not written into the tensors that it was given: other graphs share them."""
+    for name, tensor, content in tensors:
+        if _content(tensor) != content:
+            raise _failed(
+                one_pass, earlier, f"wrote into the tensor {name!r}",
+                expected="a new tensor in its place", do=f"store it with set_constant(graph, {name!r}, tensor)",
+            )  # fmt: skip
 
 
 def _verify(
@@ -189,6 +204,11 @@ def _verify(
 def _failed(one_pass: Pass, earlier: Sequence[Pass], found: str, expected: str = "", do: str = "") -> PassError:
     before = f"after {', '.join(map(pass_name, earlier))}" if earlier else "the first to run"
     return PassError(f"pass {pass_name(one_pass)!r} ({before}) {found}", expected=expected, do=do)
+
+
+def _content(tensor: torch.Tensor) -> tuple[int, int]:
+    """Return a value that changes when a tensor is written into."""
+    return tensor.data_ptr(), tensor._version
 
 
 def _tensors(graph: Graph) -> list[tuple[str, torch.Tensor]]:

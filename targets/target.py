@@ -94,7 +94,7 @@ def load_target(target: "str | Path | Target") -> Target:
     if isinstance(target, Target):
         return target
     if isinstance(target, Path) or target.endswith(".toml"):
-        return _parse(Path(target).stem, Path(target).read_text())
+        return _parse(Path(target).stem, _read(Path(target)))
     if target == "native":
         from prunus.targets.host import native_target
 
@@ -102,6 +102,16 @@ def load_target(target: "str | Path | Target") -> Target:
     if target not in target_names():
         raise TargetError(f"unknown target {target!r}", do=did_you_mean(target, target_names()))
     return _parse(target, (resources.files("prunus.targets") / f"{target}.toml").read_text())
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise TargetError(
+            f"the target file {path} cannot be read: {error}",
+            do="check the path, or name a target from `prunus targets`",
+        ) from error
 
 
 def _parse(name: str, text: str) -> Target:
