@@ -1,7 +1,7 @@
 """Sorting along one dimension: `sort`, and `topk` as the front of a sorted row.
 
-Each row is sorted by merging runs of 1, 2, 4, ... indices, so equal elements keep their order. NaN is the largest, as in
-PyTorch. Of equal elements `topk` takes the first ones; PyTorch leaves that open.
+Each row is sorted by merging runs of 1, 2, 4, ... indices, so equal elements keep their order. NaN is the largest, as
+in PyTorch. Of equal elements `topk` takes the first ones; PyTorch leaves that open.
 """
 
 import math
