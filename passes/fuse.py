@@ -151,7 +151,7 @@ def _join_one(groups: dict[Node, Group], order: dict[Node, int]) -> bool:
     for host in hosts:
         for guest in _neighbours(host, groups):
             first, last = (host, guest) if order[host.output] < order[guest.output] else (guest, host)
-            if guest.anchor is None and _is_read_only_by(first, last) and _same_shape(first, last):
+            if guest.anchor is None and _fits(first, last):
                 nodes = tuple(sorted((*host.nodes, *guest.nodes), key=order.__getitem__))
                 _enter(groups, Group(nodes, host.anchor, last.output))
                 return True
@@ -163,8 +163,10 @@ def _neighbours(host: Group, groups: dict[Node, Group]) -> Iterable[Group]:
     return dict.fromkeys(groups[node] for node in beside if node in groups and groups[node] is not host)
 
 
-def _is_read_only_by(first: Group, last: Group) -> bool:
-    return bool(first.output.users) and set(first.output.users) <= set(last.nodes)
+def _fits(first: Group, last: Group) -> bool:
+    """Tell whether only element-wise calls of `last` read `first`; what its anchor reads must be in memory before."""
+    users, readers = set(first.output.users), {node for node in last.nodes if node.target in ELEMENTWISE}
+    return bool(users) and users <= readers and _same_shape(first, last)
 
 
 def _same_shape(first: Group, last: Group) -> bool:

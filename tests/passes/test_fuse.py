@@ -185,3 +185,12 @@ def test_random_graphs(seed: int) -> None:
     assert all(
         set(group.nodes) - {group.anchor} <= {n for n in group.nodes if n.target in ELEMENTWISE} for group in joined
     )
+
+
+def test_what_an_anchor_reads_is_computed_before() -> None:
+    class Square(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.relu(x) @ x
+
+    graph = import_torch(Square(), (torch.randn(7, 7),))
+    assert [group.operators for group in fuse(graph)] == [("relu",), ("matmul",)]
