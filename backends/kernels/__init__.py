@@ -1,6 +1,7 @@
 """Families of kernels: each one way of computing one kind of fusion group, one file each."""
 
 from prunus.backends.kernels.channel_norm import ChannelNormalization
+import prunus.backends.kernels.quantized_rules  # noqa: F401  adds to the rules of element-wise operators
 from prunus.backends.kernels.convolution import DirectConvolution
 from prunus.backends.kernels.depthwise import DepthwiseConvolution
 from prunus.backends.kernels.elementwise import ElementwiseChain
@@ -11,6 +12,7 @@ from prunus.backends.kernels.matmul import MatrixProduct
 from prunus.backends.kernels.norm import Normalization
 from prunus.backends.kernels.pad import PadWithConstant
 from prunus.backends.kernels.pool import Pools
+from prunus.backends.kernels.quantized_convolution import IntegerConvolution
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
 from prunus.backends.kernels.relax import LongTailOperators
@@ -25,6 +27,7 @@ FAMILIES: tuple[Family, ...] = (
     DepthwiseConvolution(),
     DirectConvolution(),
     Pools(),
+    IntegerConvolution(),
     Reductions(),
     SoftmaxRows(),
     ChannelNormalization(),

@@ -73,6 +73,12 @@ def exp(x: Vector, m: Math) -> Vector:
     return T.bind(T.Select(x > m(88.7228317), m(math.inf), T.Select(x < m(-87.336544), m(0), result)))
 
 
+def nearest_int(x: Vector, m: Math) -> Vector:
+    """rint(x) as int32 for abs(x) < 2**22: added to 1.5 * 2**23, a float32 keeps nothing but the integer."""
+    bits = T.reinterpret(lane_dtype("int32", m.lanes), x + m(1.5 * 2**23))
+    return T.bind(bits - splat(0x4B400000, "int32", m.lanes))
+
+
 def sigmoid(x: Vector, m: Math) -> Vector:
     """1 / (1 + exp(-x))."""
     return T.bind(m(1) / (m(1) + exp(m(0) - x, m)))
@@ -168,7 +174,8 @@ def _libm(name: str) -> Callable[..., Vector]:
         if m.lanes == 1:
             return T.call_pure_extern("float32", name, *vectors)
         calls = [
-            T.call_pure_extern("float32", name, *(lane(vector, index) for vector in vectors)) for index in range(m.lanes)
+            T.call_pure_extern("float32", name, *(lane(vector, index) for vector in vectors))
+            for index in range(m.lanes)
         ]
         return tvm.tirx.Shuffle(calls, list(range(m.lanes)))
 
@@ -212,6 +219,9 @@ OPERATIONS: dict[str, Callable[..., Vector]] = {
     "trunc": _float_or_integer("llvm.trunc", lambda a, m: a),
     "round": _float_or_integer("llvm.rint", lambda a, m: a),
     "sqrt": lambda a, m: m.llvm("llvm.sqrt", a),
+    "nearest_int": lambda a, m: nearest_int(a, Math("float32", m.lanes)),
+    # A product that must be rounded before something is added: LLVM may fuse any other.
+    "rounded": lambda a, m: m.llvm("llvm.arithmetic.fence", a),
     "floordiv": lambda a, b, m: T.floordiv(a, b),
     "truncdiv": lambda a, b, m: T.truncdiv(a, b),
     "floormod": lambda a, b, m: T.floormod(a, b),

@@ -1,0 +1,236 @@
+"""Register tiles of integer kernels: the walk over input channels, packing, and the way back to int8 or float32."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evaluate, load, loop, pieces, store
+from prunus.backends.kernels.family import Epilogue
+from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded
+from prunus.backends.kernels.tiling import Columns
+from prunus.backends.kernels.tir import T
+from prunus.backends.kernels.vector_math import Math, lane_dtype, nearest_int, splat
+from prunus.targets import Target
+
+
+@dataclass(frozen=True)
+class Requantize:
+    """Back to int8: clamp(rint(sum * scale) + zero_point, low, high)."""
+
+    zero_point: int
+    low: int
+    high: int
+
+
+@dataclass(frozen=True)
+class Run:
+    """Input bytes that lie side by side and are multiplied word by word.
+
+    The last word of a run that is no multiple of four starts early, with zero weights where it repeats channels, so that
+    nothing beyond the run is read. A run shorter than a word is put together from its bytes.
+    """
+
+    size: int
+
+    @property
+    def words(self) -> int:
+        return -(-self.size // WORD)
+
+    def offsets(self) -> list[int]:
+        """Return where each word starts."""
+        whole = [word * WORD for word in range(self.size // WORD)]
+        return whole if self.size % WORD == 0 else [*whole, max(0, self.size - WORD)]
+
+    def spread(self, weights: np.ndarray) -> np.ndarray:
+        """Return weights (..., size, outputs) as (..., words, outputs, 4), zero where a word repeats channels."""
+        taken = np.zeros((*weights.shape[:-2], self.words, WORD, weights.shape[-1]), weights.dtype)
+        done = 0
+        for word, offset in enumerate(self.offsets()):
+            end = min(offset + WORD, self.size)
+            taken[..., word, done - offset : end - offset, :] = weights[..., done:end, :]
+            done = end
+        return np.ascontiguousarray(np.swapaxes(taken, -1, -2))
+
+    def loads(self, first: int, most: int) -> Iterator[tuple[int, int]]:
+        """Yield (offset, words) of loads of at most `most` words that cover the words from `first` on."""
+        for start, words in pieces(self.size // WORD - first, most):
+            yield (first + start) * WORD, words
+        if self.size % WORD:
+            yield max(0, self.size - WORD), 1
+
+
+def pack_weights(weights: np.ndarray, columns: Columns, dot: Dot) -> np.ndarray:
+    """Return weights (words, outputs, 4) as the kernel reads them: by blocks of columns, words, registers, parts, lanes."""
+    blocks = []
+    for block in range(columns.blocks):
+        start, registers = block * columns.block, []
+        for width in columns.widths(tail=block == columns.full):
+            piece = weights[:, start : start + width]
+            piece = np.pad(piece, [(0, 0), (0, width - piece.shape[1]), (0, 0)])
+            registers += [piece[..., list(part)].reshape(len(piece), -1) for part in dot.parts]
+            start += width
+        blocks.append(np.concatenate(registers, axis=1).reshape(-1))
+    return np.concatenate(blocks)
+
+
+def wrap_int32(numbers: np.ndarray) -> np.ndarray:
+    """Return int64 modulo 2**32: sums of int32 wrap and end where they should."""
+    return (numbers & 0xFFFFFFFF).astype(np.uint32).view(np.int32)
+
+
+class IntegerTile:
+    """Sums of `pixels` by the registers of one block of columns.
+
+    Args:
+        dot: the multiplying instructions.
+        terms: words that are added up before widening.
+        run: what each pixel reads.
+        widths: lanes of the registers.
+    """
+
+    def __init__(self, dot: Dot, terms: int, run: Run, widths: Sequence[int], pixels: int) -> None:
+        self.dot, self.terms, self.run, self.widths = dot, terms, run, tuple(widths)
+        self.starts = [sum(self.widths[:v]) for v in range(len(self.widths))]
+        self.pixels = pixels
+        self.sums = Registers(pixels * len(self.widths), list(self.widths) * pixels, "int32")
+
+    @property
+    def word_bytes(self) -> int:
+        """Bytes of weights of one word for all registers."""
+        return WORD * sum(self.widths)
+
+    def fill(self, bias: Sequence[Vector]) -> None:
+        """Start all pixels from one row of sums."""
+        for p in range(self.pixels):
+            for v in range(len(self.widths)):
+                self.sums[p * len(self.widths) + v] = bias[v]
+
+    def accumulate(self, x: Memory, places: Sequence[Index], w: Memory, at: Index) -> None:
+        """Add one run of every pixel: inputs from `places`, weights from `at`."""
+        most = self.dot.load_words
+        unit = max(most, self.terms)
+        repeats = self.run.size // WORD // unit
+        if repeats:
+            with loop(0, repeats) as i:
+                moved = [place + i * (unit * WORD) for place in places]
+                loads = [(start * WORD, words) for start, words in pieces(unit, most)]
+                self._words(x, moved, loads, w, at + i * (unit * self.word_bytes))
+        rest = list(self.run.loads(repeats * unit, most))
+        if rest:
+            self._words(x, places, rest, w, at + repeats * unit * self.word_bytes)
+
+    def _words(
+        self, x: Memory, places: Sequence[Index], loads: Sequence[tuple[int, int]], w: Memory, at: Index
+    ) -> None:
+        flat = [(offset, words, index) for offset, words in loads for index in range(words)]
+        loaded: dict[tuple[int, int], Loaded] = {}
+
+        def pixel(p: int, offset: int, words: int) -> Loaded:
+            if (p, offset) not in loaded:
+                loaded[p, offset] = Loaded(T.bind(self._load(x, places[p] + offset, words)), words)
+            return loaded[p, offset]
+
+        for first in range(0, len(flat), self.terms):
+            group = flat[first : first + self.terms]
+            readers = [
+                [self._weights(w, at + (first + t) * self.word_bytes + WORD * start) for start in self.starts]
+                for t in range(len(group))
+            ]
+            for p in range(self.pixels):
+                prepared: dict[int, list[Any]] = {}
+                for v, lanes in enumerate(self.widths):
+                    if lanes not in prepared:
+                        prepared[lanes] = [
+                            self.dot.prepare(pixel(p, offset, words), index, lanes) for offset, words, index in group
+                        ]
+                    terms = [(prepared[lanes][t], readers[t][v]) for t in range(len(group))]
+                    place = p * len(self.widths) + v
+                    self.sums[place] = self.dot.add(self.sums[place], terms, lanes)
+
+    def _load(self, x: Memory, place: Index, words: int) -> Vector:
+        if self.run.size >= WORD:
+            return load(x, place, WORD * words)
+        word: Any = T.int32(0)
+        for byte in range(self.run.size):
+            number = T.cast(T.reinterpret("uint8", load(x, place + byte)), "int32")
+            word = word | T.shift_left(number, T.int32(8 * byte))
+        return T.reinterpret("int8x4", word)
+
+    def _weights(self, w: Memory, at: Index) -> Callable[[int, int], Vector]:
+        found: dict[int, Vector] = {}
+
+        def read(start: int, count: int) -> Vector:
+            if start not in found:
+                found[start] = T.bind(load(w, at + start, count))
+            return found[start]
+
+        return read
+
+    def finish(
+        self,
+        scale: Memory,
+        column: Index,
+        valid: int,
+        requantize: Requantize | None,
+        epilogue: Epilogue,
+        operands: Sequence[Memory],
+        output: Memory,
+        place: Callable[[Sequence[int], int, int], Index],
+        output_strides: Sequence[int],
+    ) -> None:
+        """Convert the sums, apply the epilogue and store the first `valid` columns.
+
+        Args:
+            column: place of the first column's scale.
+            place: returns the address for strides at (pixel, column of the block); the last stride is the column's.
+        """
+        for v, width in enumerate(self.widths):
+            for start, lanes in pieces(min(width, valid - self.starts[v]), width):
+                first = self.starts[v] + start
+                factor = T.bind(load(scale, column + first, lanes))
+                for p in range(self.pixels):
+
+                    def read(operand: int, lanes: int, p: int = p, first: int = first) -> Vector:
+                        strides = epilogue.operands[operand].strides
+                        return load(operands[operand], place(strides, p, first), lanes, strides[-1])
+
+                    total = self.sums.part(p * len(self.widths) + v, start, lanes)
+                    value = evaluate(epilogue.expression, lanes, convert(total, factor, requantize, lanes), read)
+                    store(output, place(output_strides, p, first), value, lanes, output_strides[-1])
+
+
+def convert(total: Vector, scale: Vector, requantize: Requantize | None, lanes: int) -> Vector:
+    """Return int32 sums times float32 scales, as float32 or back in int8."""
+    m = Math("float32", lanes)
+    # The fence keeps LLVM from fusing the product with a sum of the epilogue.
+    steps = m.llvm("llvm.arithmetic.fence", T.cast(total, lane_dtype("float32", lanes)) * scale)
+    if requantize is None:
+        return T.bind(steps)
+    low, high = requantize.low - requantize.zero_point, requantize.high - requantize.zero_point
+    whole = nearest_int(T.min(T.max(steps, m(low)), m(high)), m)
+    return T.bind(T.cast(whole, lane_dtype("int8", lanes)) + splat(requantize.zero_point, "int8", lanes))
+
+
+def tile_cycles(dot: Dot, terms: int, pixels: int, widths: Sequence[int], target: Target) -> float:
+    """Estimate cycles of one word for a tile: multiplies, all vector instructions, or loads."""
+    rate = max(1.0, target.fma_per_cycle / target.lanes())
+    x86 = target.architecture == "x86_64"
+    ports = 2 * rate if x86 else 2.0
+    registers = pixels * len(widths)
+    widened = 1.0 if dot.others else 0.0
+    multiplies = registers * (dot.multiplies - (widened if x86 and terms > 1 else 0.0) * (1 - 1 / terms))
+    others = registers * dot.others / terms + pixels * dot.prepares
+    loads = (pixels / dot.load_words + len(widths)) / (2 if x86 or rate > 1 else 1)
+    latency = 4.0 if len(widths) * pixels < 8 else 0.0
+    return max(multiplies / rate, (multiplies + others) / ports, loads, latency) + 0.04 * loads
+
+
+def tiles(dot: Dot, terms: int, columns: int, width: int, target: Target) -> Iterator[tuple[int, int]]:
+    """Yield the (pixels, vectors) of register tiles that fit, for so many columns and at most `width` pixels."""
+    lanes = target.lanes()
+    for vectors in range(1, 1 + min(8, -(-columns // lanes))):
+        free = target.vector_registers - dot.extra_registers - vectors
+        for pixels in range(1, 1 + min(width, free // vectors)):
+            yield pixels, vectors

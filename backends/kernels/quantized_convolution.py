@@ -1,0 +1,396 @@
+"""Integer convolution: plain, grouped, dilated, strided, one- and two-dimensional; exact to `prunus::qconv`.
+
+Output pixels by output channels are held in registers while taps and input channels pass by, four channels at a time. Where a
+kernel row reads neighbouring pixels of few channels, the row is one run of bytes. Tiles at the border read a copy of their
+line with the input's zero point around it; rows above and below the input are sums of weights that were packed.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+from prunus.backends.kernels import integer_dot
+from prunus.backends.kernels.convolution import lift
+from prunus.backends.kernels.emit import (
+    Index,
+    Memory,
+    Registers,
+    address,
+    kernel,
+    load,
+    loop,
+    spans,
+    split,
+    store,
+    when,
+)
+from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, Request, channels_last, epilogue_of
+from prunus.backends.kernels.integer_dot import WORD
+from prunus.backends.kernels.integer_tile import (
+    IntegerTile,
+    Requantize,
+    Run,
+    pack_weights,
+    tile_cycles,
+    tiles,
+    wrap_int32,
+)
+from prunus.backends.kernels.tiling import Columns, epilogue_cycles
+from prunus.backends.kernels.tir import T
+from prunus.backends.kernels.vector_math import splat
+from prunus.backends.kernels.window import Axis, Phase, Tile
+from prunus.backends.plan.program import View
+from prunus.passes.arguments import arguments
+from prunus.passes.graph import is_op
+from prunus.passes.operators.quantized import sides
+from prunus.targets import Target
+
+_OPERATORS = (torch.ops.prunus.qconv.default, torch.ops.prunus.qconv_dequant.default)
+
+
+@dataclass(frozen=True)
+class QuantizedConvolution:
+    """Problem: everything the code depends on. Strides are (batch, row, column, channel), in elements.
+
+    Attributes:
+        dot, terms: the instructions, and words that they add up before widening.
+        folded: a kernel row is one run of bytes, its taps and channels together.
+        padding: what a padded element counts as: the input's zero point, plus 128 where the instruction flips signs.
+    """
+
+    batch: int
+    groups: int
+    in_channels: int
+    out_channels: int
+    rows: Axis
+    columns: Axis
+    input_strides: tuple[int, int, int, int]
+    output_strides: tuple[int, int, int, int]
+    dot: str
+    terms: int
+    folded: bool
+    padding: int
+    zero_point: int
+    requantize: Requantize | None
+    epilogue: Epilogue
+
+    @property
+    def run(self) -> Run:
+        return Run(self.in_channels * (self.columns.kernel if self.folded else 1))
+
+    @property
+    def runs(self) -> int:
+        """Runs of one kernel row."""
+        return 1 if self.folded else self.columns.kernel
+
+    @property
+    def adds_lines(self) -> bool:
+        """Whether kernel rows outside the input count: their sums are packed."""
+        (rows,) = self.rows.phases()
+        return self.padding != 0 and rows.clean() != (0, rows.outputs)
+
+
+@dataclass(frozen=True)
+class QuantizedConvolutionKnob:
+    """Way of computing: `pixels` by `vectors` registers of `lanes`; `tail_pixels` for the last block of channels.
+
+    `weights_outer`: the loop over blocks of channels is outside that over rows, for weights that do not fit the cache.
+    """
+
+    lanes: int
+    pixels: int
+    vectors: int
+    tail_pixels: int
+    weights_outer: bool
+
+
+class IntegerConvolution(Defaults):
+    """The family; see the module's docstring."""
+
+    name = "quantized_convolution"
+
+    def claims(self, anchor: Node) -> bool:
+        return is_op(anchor, *_OPERATORS)
+
+    def wants(self, anchor: Node, position: int, view: View) -> DimOrder | None:
+        return None if view.strides[1] == 1 or view.shape[1] == 1 else channels_last(len(view.shape))
+
+    def order(self, anchor: Node, inputs: dict[int, View], rank: int) -> DimOrder:
+        return channels_last(rank)
+
+    def match(self, request: Request, target: Target) -> Match | No:
+        anchor, output = request.anchor, request.output
+        assert anchor is not None
+        missing = [name for name, place in (("weight", 1), ("scale", 3)) if place not in request.constants]
+        if missing or 0 not in request.inputs:
+            return No(f"its {' and '.join(missing) or 'input'} must {'' if missing else 'not '}be constant")
+        if output.strides[1] != 1 and output.shape[1] != 1:
+            return No("its output channels are not neighbours in memory")
+        call, view, weight = arguments(anchor), request.inputs[0], request.constants[1]
+        if view.strides[1] != 1 and view.shape[1] != 1:
+            return No("its input channels are not neighbours in memory")
+        batch, in_rows, in_columns, channels = lift(view.shape, 1)
+        _, out_rows, out_columns, out_channels = lift(output.shape, 1)
+        dims = weight.dim() - 2
+
+        def lifted(values: Sequence[int], filler: int) -> tuple[int, int]:
+            return (filler, values[0]) if dims == 1 else (values[0], values[1])
+
+        taps, stride = lifted(weight.shape[2:], 1), lifted(call.stride, 1)
+        dilation = lifted(call.dilation, 1)
+        before = lifted([front for front, _ in sides(call.padding, dims)], 0)
+        strides = lift(view.strides, 0)
+        in_channels = channels // call.groups
+        folded = _folds(in_channels, channels, taps[1], dilation[1], strides[2])
+        dot, terms = integer_dot.choose(target, _words(weight, call.groups, folded))
+        problem = QuantizedConvolution(
+            batch=batch,
+            groups=call.groups,
+            in_channels=in_channels,
+            out_channels=out_channels // call.groups,
+            rows=Axis(in_rows, out_rows, taps[0], stride[0], dilation[0], before[0]),
+            columns=Axis(in_columns, out_columns, taps[1], stride[1], dilation[1], before[1]),
+            input_strides=(*strides[:3], 1),
+            output_strides=(*lift(output.strides, 0)[:3], 1),
+            dot=dot.name,
+            terms=terms,
+            folded=folded,
+            padding=call.x_zero_point + (128 if dot.flips else 0),
+            zero_point=call.x_zero_point,
+            requantize=Requantize(call.zero_point, call.low, call.high) if hasattr(call, "low") else None,
+            epilogue=epilogue_of(request, lambda other: lift(other.strides, 0)),
+        )
+        macs = batch * problem.rows.macs() * problem.columns.macs() * in_channels * out_channels
+        tensors = (weight, request.constants[3], *([request.constants[2]] if 2 in request.constants else []))
+        shares = tuple(range(1, 1 + len(request.operands)))
+        return Match(problem, (view,), request.outputs, request.operands, tensors, macs, shares)
+
+    def knobs(self, problem: QuantizedConvolution, target: Target) -> Sequence[QuantizedConvolutionKnob]:
+        dot, lanes = integer_dot.by_name(problem.dot), target.lanes()
+        width = problem.columns.output_size
+        weight_bytes = problem.in_channels * problem.out_channels * problem.rows.kernel * problem.columns.kernel
+        outer = weight_bytes > target.cache.l2_bytes // 2
+        found = {}
+        for pixels, vectors in tiles(dot, problem.terms, problem.out_channels, width, target):
+            tail = Columns(problem.out_channels, lanes, vectors).widths(tail=True)
+            free = target.vector_registers - dot.extra_registers - len(tail)
+            tail_pixels = min(width, max(1, free // max(1, len(tail))))
+            found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, outer)] = None
+        return sorted(found, key=lambda knob: self.estimate(problem, knob, target))
+
+    def pack(
+        self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, tensors: Sequence[torch.Tensor]
+    ) -> tuple[np.ndarray, ...]:
+        weight, scale, *rest = tensors
+        columns, groups = _columns(problem, knob), problem.groups
+        words = _words(weight, groups, problem.folded)
+        flat = words.reshape(groups, -1, *words.shape[-2:])
+        dot = integer_dot.by_name(problem.dot)
+        packed = np.concatenate([pack_weights(group, columns, dot) for group in flat])
+        lines = problem.padding * words.astype(np.int64).sum(axis=(2, 3, 5))  # (groups, kernel rows, outputs)
+        bias = rest[0].numpy().astype(np.int64) if rest else np.zeros(len(weight), np.int64)
+        start = wrap_int32(bias.reshape(groups, 1, -1) - lines.sum(axis=1, keepdims=True))
+        arrays = [packed, columns.pack(start), columns.pack(scale.numpy().reshape(groups, 1, -1))]
+        return (*arrays, columns.pack(wrap_int32(lines))) if problem.adds_lines else tuple(arrays)
+
+    def units(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> int:
+        return problem.batch * problem.groups * _columns(problem, knob).blocks * problem.rows.output_size
+
+    def scratch_bytes(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> int:
+        (phase,) = problem.columns.phases()
+        tiles = [tile for width in {knob.pixels, knob.tail_pixels} for tile in phase.tiles(width) if tile.masks]
+        return max((_line_pixels(problem, tile) for tile in tiles), default=0) * problem.in_channels
+
+    def estimate(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> float:
+        dot, columns, cycles = integer_dot.by_name(problem.dot), _columns(problem, knob), 0.0
+        (phase,) = problem.columns.phases()
+        words = problem.run.words * problem.runs * problem.rows.macs() / problem.rows.output_size
+        for tail in columns.kinds():
+            widths = columns.widths(tail)
+            for tile in phase.tiles(knob.tail_pixels if tail else knob.pixels):
+                one = words * tile_cycles(dot, problem.terms, tile.width, widths, target)
+                # Filling and storing the registers, for each tile once.
+                one += tile.width * len(widths) * 6 + 10
+                cycles += tile.repeats * one * (1 if tail else columns.full)
+        elements = problem.batch * problem.groups * problem.rows.output_size * problem.out_channels
+        extra = epilogue_cycles(problem.epilogue, elements * problem.columns.output_size, target)
+        return cycles * problem.rows.output_size * problem.groups * problem.batch + extra
+
+    def emit(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> Any:
+        dtypes = ["int8", "int8", "int32", "float32", *(["int32"] if problem.adds_lines else [])]
+        dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
+        dtypes += ["int8"] if self.scratch_bytes(problem, knob) else []
+
+        def body(memories: list[Memory], begin: Any, end: Any) -> None:
+            _Emitter(problem, knob, target, memories).run(begin, end)
+
+        return kernel(dtypes, body)
+
+
+def _columns(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Columns:
+    return Columns(problem.out_channels, knob.lanes, knob.vectors)
+
+
+def _folds(in_channels: int, channels: int, taps: int, dilation: int, column_stride: int) -> bool:
+    """Tell whether taps of a kernel row are neighbours in memory, and one run of them has fewer words than several."""
+    neighbours = in_channels == channels == column_stride and dilation == 1 and taps > 1
+    return neighbours and (in_channels < WORD or Run(taps * in_channels).words < taps * Run(in_channels).words)
+
+
+def _words(weight: torch.Tensor, groups: int, folded: bool) -> np.ndarray:
+    """Return weights as (groups, kernel rows, runs, words, outputs, 4)."""
+    array = weight.numpy()
+    array = array[:, :, None, :] if array.ndim == 3 else array
+    outputs, inputs, *taps = array.shape
+    runs = array.reshape(groups, outputs // groups, inputs, *taps).transpose(0, 3, 4, 2, 1)
+    if folded:
+        runs = runs.reshape(groups, taps[0], 1, taps[1] * inputs, -1)
+    return Run(runs.shape[3]).spread(runs)
+
+
+def _line_pixels(problem: QuantizedConvolution, tile: Tile) -> int:
+    """Return how many input pixels a tile reads of one line."""
+    columns = problem.columns
+    return (tile.width - 1) * columns.stride + (columns.kernel - 1) * columns.dilation + 1
+
+
+class _Emitter:
+    """Writes the loops of one convolution."""
+
+    def __init__(
+        self,
+        problem: QuantizedConvolution,
+        knob: QuantizedConvolutionKnob,
+        target: Target,
+        memories: list[Memory],
+    ) -> None:
+        self.problem, self.knob = problem, knob
+        self.dot, self.channels = integer_dot.by_name(problem.dot), _columns(problem, knob)
+        self.copy_lanes = target.lanes(8)
+        rest = iter(memories)
+        self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
+        self.lines = next(rest) if problem.adds_lines else None
+        self.operands = [next(rest) for _ in problem.epilogue.operands]
+        self.y = next(rest)
+        self.scratch = next(rest, None)
+
+    def run(self, begin: Any, end: Any) -> None:
+        """One unit is one output row of one block of channels."""
+        problem, blocks = self.problem, self.channels.blocks
+        with T.serial(begin, end) as unit:
+            if self.knob.weights_outer:
+                n, g, block, row = split(unit, (problem.batch, problem.groups, blocks, problem.rows.output_size))
+            else:
+                n, row, g, block = split(unit, (problem.batch, problem.rows.output_size, problem.groups, blocks))
+            kinds = self.channels.kinds()
+            for tail in kinds:
+                condition = block >= self.channels.full if tail else block < self.channels.full
+                with when(True if len(kinds) == 1 else condition):
+                    self._row(n, g, block, row, tail)
+
+    def _row(self, n: Index, g: Index, block: Index, row: Index, tail: bool) -> None:
+        (rows,) = self.problem.rows.phases()
+        (columns,) = self.problem.columns.phases()
+        bounds = rows.bounds(row)
+        bias = self._bias(g, block, bounds, self.channels.widths(tail))
+        for tile in columns.tiles(self.knob.tail_pixels if tail else self.knob.pixels):
+            with loop(0, tile.repeats) as repeat:
+                self._tile(n, g, block, row, rows, bounds, columns, tile, repeat, bias, tail)
+
+    def _bias(self, g: Index, block: Index, bounds: tuple[Index, Index], widths: Sequence[int]) -> list[Any]:
+        """Return the sums that pixels of this row start from: the bias, and kernel rows outside the input."""
+        at = T.bind(g * self.channels.padded + block * self.channels.block)
+        starts = [sum(widths[:v]) for v in range(len(widths))]
+        bias = [load(self.bias, at + start, width) for start, width in zip(starts, widths, strict=True)]
+        if self.lines is None:
+            return [T.bind(vector) for vector in bias]
+        low, high = bounds
+        taps = self.problem.rows.kernel
+        sums = Registers(len(widths), widths, "int32")
+        for v, vector in enumerate(bias):
+            sums[v] = vector
+        first = T.bind(at * taps)
+        for begin, end in ((0, T.min(low, taps)), (T.max(low, high), taps)):
+            with loop(begin, end) as i:
+                for v, (start, width) in enumerate(zip(starts, widths, strict=True)):
+                    sums[v] = sums[v] + load(self.lines, first + i * sum(widths) + start, width)
+        return [T.bind(sums[v]) for v in range(len(widths))]
+
+    def _tile(
+        self,
+        n: Index,
+        g: Index,
+        block: Index,
+        row: Index,
+        rows: Phase,
+        bounds: tuple[Index, Index],
+        columns: Phase,
+        tile: Tile,
+        repeat: Index,
+        bias: Sequence[Any],
+        tail: bool,
+    ) -> None:
+        problem, widths = self.problem, self.channels.widths(tail)
+        sums = IntegerTile(self.dot, problem.terms, problem.run, widths, tile.width)
+        sums.fill(bias)
+        start = tile.start + repeat * tile.width
+        words = problem.rows.kernel * problem.runs * problem.run.words
+        base = T.bind((g * self.channels.padded + block * self.channels.block) * (words * WORD))
+        batch_stride, row_stride, column_stride, _ = problem.input_strides
+        first = start * columns.input_step + columns.taps.first_offset
+        corner = T.bind(address((n,), (batch_stride,)) + g * problem.in_channels + first * column_stride)
+        source, pixel_stride = self.x, column_stride
+        if tile.masks:
+            assert self.scratch is not None
+            source, pixel_stride = self.scratch, problem.in_channels
+            self._pad_line(tile, first)
+        with loop(*bounds) as i:
+            line = T.bind(corner + (row * rows.input_step + rows.taps.offset(i)) * row_stride)
+            if tile.masks:
+                self._copy_line(tile, first, line)
+                line = 0
+            at = T.bind(base + rows.taps.tap(i) * (problem.runs * problem.run.words * sums.word_bytes))
+            with loop(0, problem.runs) as j:
+                moved = line + j * (columns.taps.offset_step * pixel_stride)
+                places = [moved + p * (columns.input_step * pixel_stride) for p in range(tile.width)]
+                sums.accumulate(source, places, self.w, at + j * (problem.run.words * sums.word_bytes))
+        channel = g * problem.out_channels + block * self.channels.block
+
+        def place(strides: Sequence[int], p: int, v: int) -> Index:
+            return address((n, row, columns.output(start + p), channel + v), strides)
+
+        valid = self.channels.count - self.channels.full * self.channels.block if tail else self.channels.block
+        sums.finish(
+            self.scale, g * self.channels.padded + block * self.channels.block, valid, problem.requantize,
+            problem.epilogue, self.operands, self.y, place, problem.output_strides,
+        )  # fmt: skip
+
+    def _inside(self, tile: Tile, first: int) -> tuple[int, int]:
+        """Return which pixels of a tile's line, that starts at column `first`, lie in the input."""
+        count, size = _line_pixels(self.problem, tile), self.problem.columns.input_size
+        begin = min(max(0, -first), count)
+        return begin, max(begin, min(count, size - first))
+
+    def _pad_line(self, tile: Tile, first: int) -> None:
+        """Put the zero point beside the pixels that come from the input."""
+        assert self.scratch is not None
+        channels, (begin, end) = self.problem.in_channels, self._inside(tile, first)
+        for start, stop in ((0, begin), (end, _line_pixels(self.problem, tile))):
+            for place, lanes in spans((stop - start) * channels, self.copy_lanes):
+                zero = splat(self.problem.zero_point, "int8", lanes)
+                store(self.scratch, start * channels + place, zero, lanes)
+
+    def _copy_line(self, tile: Tile, first: int, line: Index) -> None:
+        """Copy the pixels of one line that lie in the input."""
+        assert self.scratch is not None
+        channels, (begin, end) = self.problem.in_channels, self._inside(tile, first)
+        stride = self.problem.input_strides[2]
+        pixels, size = (1, (end - begin) * channels) if stride == channels else (end - begin, channels)
+        with loop(0, pixels) as pixel:
+            source, target = line + begin * stride + pixel * stride, (begin + pixel) * channels
+            for place, lanes in spans(size, self.copy_lanes):
+                store(self.scratch, target + place, load(self.x, source + place, lanes), lanes)
