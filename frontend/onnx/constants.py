@@ -54,9 +54,10 @@ class Constants:
         return node
 
     def _free(self, name: str) -> str:
-        """Return `name`, numbered where it is taken, stands above another name or below one."""
+        """Return `name`, numbered where it is taken, and flat where a tensor stands in its path."""
+        name = name if self._leaves.isdisjoint(_above(name)) else name.replace(".", "_")
         candidate, count = name, 1
-        while candidate in self._leaves | self._owners or not self._leaves.isdisjoint(_above(candidate)):
+        while candidate in self._leaves or candidate in self._owners:
             candidate, count = f"{name}_{count}", count + 1
         self._leaves.add(candidate)
         self._owners.update(_above(candidate))

@@ -1,7 +1,7 @@
 """The inputs of a model, every dimension a number."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import onnx
 import torch
@@ -62,8 +62,8 @@ def static_shapes(
                 if isinstance(dim, str) and dim != "?":
                     bound.setdefault(dim, size)
     shapes = {declared.name: given.get(declared.name, _fill(declared, bound)) for declared in inputs}
-    if any(dims is None or any(isinstance(dim, str) for dim in dims) for dims in shapes.values()):
-        raise _dynamic([declared for declared in inputs if _is_open(shapes[declared.name])])
+    if any(_is_open(dims) for dims in shapes.values()):
+        raise _dynamic([replace(d, dims=shapes[d.name]) for d in inputs if _is_open(shapes[d.name])])
     return {name: tuple(int(size) for size in dims or ()) for name, dims in shapes.items()}
 
 
@@ -122,8 +122,7 @@ def _dynamic(open_inputs: Sequence[ModelInput]) -> DynamicShape:
         for item in open_inputs
     )
     example = ", ".join(
-        f'"{item.name}": ({"".join(f"{dim if isinstance(dim, int) else 1}, " for dim in item.dims or ()).strip()})'
-        for item in open_inputs
+        f'"{item.name}": {tuple(dim if isinstance(dim, int) else 1 for dim in item.dims or ())}' for item in open_inputs
     )
     return DynamicShape(
         f"inputs with symbolic dimensions: {listed}", expected="static shapes",

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
+import onnx.inliner
 
 from prunus.errors import ImportModelError, UnsafeModel
 from prunus.frontend.onnx.table import domain_key

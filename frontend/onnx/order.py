@@ -43,17 +43,9 @@ def in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
     Raises:
         ImportModelError: two nodes write one name, or nodes wait for each other.
     """
+    _check_written_once(graph)
     nodes = needed(graph)
-    known = {value.name for value in (*graph.input, *graph.initializer)}
-    producers: dict[str, int] = {}
-    for index, node in enumerate(nodes):
-        for name in node.output:
-            if name and (name in producers or name in known):
-                raise ImportModelError(
-                    f"{name!r} is written more than once, by {node.op_type} node {node.name!r} among others",
-                    expected="one producer for each name", do="check the file with onnx.checker.check_model",
-                )  # fmt: skip
-            producers[name] = index
+    producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     readers: list[set[int]] = [set() for _ in nodes]
     waits = [0] * len(nodes)
     for index, node in enumerate(nodes):
@@ -77,3 +69,15 @@ def in_order(graph: onnx.GraphProto) -> list[onnx.NodeProto]:
             expected="a graph without cycles", do="check the file with onnx.checker.check_model",
         )  # fmt: skip
     return ordered
+
+
+def _check_written_once(graph: onnx.GraphProto) -> None:
+    written = {value.name for value in (*graph.input, *graph.initializer)}
+    for node in graph.node:
+        for name in filter(None, node.output):
+            if name in written:
+                raise ImportModelError(
+                    f"{name!r} is written more than once, the last time by {node.op_type} node {node.name!r}",
+                    expected="one producer for each name", do="check the file with onnx.checker.check_model",
+                )  # fmt: skip
+            written.add(name)
