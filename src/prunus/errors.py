@@ -9,6 +9,7 @@
     ├── GraphError                a graph that breaks the contract of `passes/check.py`
     │   └── PassError             a pass that broke a graph or its numbers
     ├── PruneError                a pruning that cannot be, or a wrong request for one
+    ├── QuantizeError             a quantisation that cannot be, or a wrong request for one
     ├── InputError                wrong shape, dtype, number or layout of inputs
     ├── TargetError               an unknown target, or one that this machine cannot run
     ├── BuildError                a kernel or a library that could not be built
@@ -71,6 +72,10 @@ class PassError(GraphError):
 
 class PruneError(PrunusError):
     """A pruning that cannot be (the message says what can), or a wrong request for one."""
+
+
+class QuantizeError(PrunusError):
+    """A quantisation that cannot be (no data, NaN), or a wrong request for one."""
 
 
 class InputError(PrunusError):
