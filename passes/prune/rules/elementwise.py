@@ -2,7 +2,7 @@
 
 from types import SimpleNamespace
 
-from prunus.passes.fuse import ELEMENTWISE
+from prunus.passes.decompose import BINARY, UNARY
 from prunus.passes.graph import aten, shape
 from prunus.passes.prune.atoms import Dims
 from prunus.passes.prune.rules.registry import Scope, rule
@@ -19,7 +19,7 @@ def broadcast(scope: Scope, operands: list[Dims], sizes: tuple[int, ...]) -> Dim
     return tuple(result)
 
 
-@rule(*ELEMENTWISE)
+@rule(*UNARY, *BINARY)
 def elementwise(scope: Scope, call: SimpleNamespace) -> Dims:
     """Indices of all operands, broadcast, and of the result are the same."""
     return broadcast(scope, [scope.of(node) for node in scope.node.all_input_nodes], shape(scope.node))

@@ -6,13 +6,15 @@ import numpy as np
 from torch.fx import Node
 
 from prunus.passes.graph import aten
+from prunus.passes.operators.recurrent import gru_layer, lstm_layer, rnn_layer
 from prunus.passes.prune.atoms import Dims, Labels
 from prunus.passes.prune.rules.registry import Scope, rule
 
-GATES = {aten.gru.input: 3, aten.lstm.input: 4, aten.rnn_tanh.input: 1, aten.rnn_relu.input: 1}
+NETWORKS = (aten.gru.input, aten.lstm.input, aten.rnn_tanh.input, aten.rnn_relu.input)
+LAYERS = tuple(layer._opoverload for layer in (gru_layer, lstm_layer, rnn_layer))
 
 
-@rule(*GATES)
+@rule(*NETWORKS)
 def network(scope: Scope, call: SimpleNamespace) -> tuple[Dims, ...] | None:
     """All layers and both directions share their hidden units: the operator takes one size for all."""
     directions = 2 if call.bidirectional else 1
@@ -50,6 +52,7 @@ def _layer(scope: Scope, params: list[Node], inputs: Labels, hidden: Labels) -> 
         scope.role(matrix, 1, "in")
 
 
+@rule(*LAYERS)
 def one_layer(scope: Scope, call: SimpleNamespace) -> tuple[Dims, ...]:
     """One layer in one direction (`passes/operators/recurrent.py`); the product with the inputs stands before it."""
     steps, batch, rows = scope.of(call.gates)

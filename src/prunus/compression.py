@@ -1,0 +1,81 @@
+"""What users ask of compression: frozen records, checked when they are made."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
+
+from prunus.errors import PruneError
+
+BUDGETS = ("ratio", "macs", "parameters", "bytes", "latency", "latency_ms")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prune:
+    """Structured pruning: whole channels, heads and hidden units go until one budget holds.
+
+    Attributes:
+        ratio: share of the layers' channels that stays, more than 0 and at most 1, as for the other shares.
+        macs: share of the multiplications with additions.
+        parameters: share of the numbers that the graph holds.
+        bytes: share of their bytes.
+        latency: share of the time on the target.
+        latency_ms: time on the target in milliseconds.
+        importance: "taylor", "l1", "l2", "batch_norm", "geometric_median", "activation", "random", or a function of a
+            `Scene` and a `Group` (`passes/prune`) that returns one number for each unit of the group.
+        keep: patterns of layers that keep their channels, "head.*", by names of parameters or of nodes.
+        steps: how often importance is measured anew on the way to the budget.
+        multiple_of: cut whole multiples of so many channels, so that widths suit vectors.
+        floor: the least share of each group's channels that stays.
+        loss: for "taylor": takes the outputs and the number of the calibration batch and returns a scalar; by default
+            half the mean square of the outputs, which needs no labels.
+        seed: of "random".
+
+    Raises:
+        PruneError: no budget, several, or a number out of range.
+    """
+
+    ratio: float | None = None
+    macs: float | None = None
+    parameters: float | None = None
+    bytes: float | None = None
+    latency: float | None = None
+    latency_ms: float | None = None
+    importance: str | Callable[[Any, Any], Sequence[float]] = "taylor"
+    keep: Sequence[str] = ()
+    steps: int = 5
+    multiple_of: int = 1
+    floor: float = 0.1
+    loss: Callable[[Sequence[Any], int], Any] | None = None
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        given = [name for name in BUDGETS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise PruneError(
+                f"Prune got the budgets {', '.join(given)}" if given else "Prune got no budget",
+                expected=f"one of {', '.join(BUDGETS)}", do="write Prune(macs=0.5) to keep half of the multiplications",
+            )  # fmt: skip
+        if isinstance(self.keep, str):
+            raise PruneError(f"keep={self.keep!r} is one string", expected="a list", do=f"write keep=[{self.keep!r}]")
+        share = self.budget != "latency_ms"
+        checks = {
+            self.budget: (0 < self.amount <= 1 or not share and self.amount > 0, "a share, more than 0 and at most 1"),
+            "steps": (self.steps >= 1, "1 or more"),
+            "multiple_of": (self.multiple_of >= 1, "1 or more"),
+            "floor": (0 <= self.floor < 1, "a share, at least 0 and less than 1"),
+        }
+        for name, (holds, expected) in checks.items():
+            if not holds:
+                raise PruneError(f"Prune got {name}={getattr(self, name)!r}", expected=expected)
+
+    @property
+    def budget(self) -> str:
+        """Name of the budget that was given."""
+        return next(
+            field.name for field in fields(self) if field.name in BUDGETS and getattr(self, field.name) is not None
+        )
+
+    @property
+    def amount(self) -> float:
+        """The budget: a share, or milliseconds."""
+        return float(getattr(self, self.budget))
