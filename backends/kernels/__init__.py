@@ -1,7 +1,7 @@
 """Families of kernels: each one way of computing one kind of fusion group, one file each."""
 
-from prunus.backends.kernels.channel_norm import ChannelNormalization
 import prunus.backends.kernels.quantized_rules  # noqa: F401  adds to the rules of element-wise operators
+from prunus.backends.kernels.channel_norm import ChannelNormalization
 from prunus.backends.kernels.convolution import DirectConvolution
 from prunus.backends.kernels.depthwise import DepthwiseConvolution
 from prunus.backends.kernels.elementwise import ElementwiseChain
@@ -13,6 +13,8 @@ from prunus.backends.kernels.norm import Normalization
 from prunus.backends.kernels.pad import PadWithConstant
 from prunus.backends.kernels.pool import Pools
 from prunus.backends.kernels.quantized_convolution import IntegerConvolution
+from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise
+from prunus.backends.kernels.quantized_matmul import IntegerMatrixProduct
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
 from prunus.backends.kernels.relax import LongTailOperators
@@ -27,6 +29,8 @@ FAMILIES: tuple[Family, ...] = (
     DepthwiseConvolution(),
     DirectConvolution(),
     Pools(),
+    IntegerMatrixProduct(),
+    IntegerDepthwise(),
     IntegerConvolution(),
     Reductions(),
     SoftmaxRows(),
