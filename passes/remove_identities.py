@@ -11,7 +11,6 @@ from torch.fx import Node
 from prunus.passes.arguments import arguments, per_dim
 from prunus.passes.emit import Emitter, replace
 from prunus.passes.graph import Graph, aten, calls, get_constant, is_op, shape, tidy, value
-from prunus.passes.remove_dropout import DROPOUT
 
 Check = Callable[[Graph, SimpleNamespace], Any]
 
@@ -79,10 +78,6 @@ def _slice(graph: Graph, call: SimpleNamespace) -> Any:
     return call.self if call.step == 1 else None
 
 
-def _dropout(graph: Graph, call: SimpleNamespace) -> Any:
-    return call.input if not call.train or call.p == 0 else None
-
-
 def _clamp(graph: Graph, call: SimpleNamespace) -> Any:
     return call.self if call.min in (None, -math.inf) and call.max in (None, math.inf) else None
 
@@ -133,7 +128,6 @@ CHECKS: dict[object, Check] = {
     aten.cat.default: _cat,
     aten.max_pool2d.default: _pool,
     aten.avg_pool2d.default: _pool,
-    **dict.fromkeys(DROPOUT, _dropout),
     **dict.fromkeys(
         (
             aten.reshape.default,

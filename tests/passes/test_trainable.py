@@ -1,0 +1,73 @@
+"""Graphs as people train them: any batch, and modes that switch."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+from prunus.frontend import import_model
+from prunus.passes import CANONICAL, run_passes
+from prunus.passes.trainable import TrainableGraph
+from tests.networks import FAMILIES
+
+
+def canonical(module: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> TrainableGraph:
+    return TrainableGraph(run_passes(import_model(module, example_inputs=examples), CANONICAL, examples))
+
+
+@pytest.mark.parametrize("family", ["resnet-basic", "shufflenet-v2", "vit", "swin", "lstm-bidirectional", "conv-tasnet"])
+def test_other_batches(family: str) -> None:
+    module, examples = FAMILIES[family]()
+    trainable = canonical(module, examples)
+    assert trainable.any_batch
+    batches = [torch.cat([tensor, tensor.flip(0), tensor]) for tensor in examples]
+    with torch.no_grad():
+        torch.testing.assert_close(trainable(*batches), module(*batches), rtol=1e-4, atol=1e-4)
+
+
+class Ranking(torch.nn.Module):
+    """Reads across the batch, so that no other batch means the same."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.reshape(4, 3) - x.mean()
+
+
+def test_samples_go_one_by_one_where_the_batch_is_fixed() -> None:
+    trainable = canonical(Ranking(), (torch.randn(2, 6),))
+    assert not trainable.any_batch
+    pair = torch.randn(4, 6)
+    expected = torch.cat([Ranking()(half) for half in pair.split(2)])
+    torch.testing.assert_close(trainable(pair), expected)
+
+
+def network() -> torch.nn.Sequential:
+    torch.manual_seed(0)
+    return torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3), torch.nn.BatchNorm2d(4), torch.nn.ReLU(), torch.nn.Dropout(0.5), torch.nn.Flatten()
+    )
+
+
+@pytest.mark.parametrize("build", [network], ids=["batch norm and dropout"])
+def test_modes(build: Callable[[], torch.nn.Module]) -> None:
+    trainable = canonical(build().eval(), (torch.randn(1, 1, 8, 8),))
+    batch = torch.randn(16, 1, 8, 8)
+    resting = trainable(batch)
+    assert torch.equal(resting, trainable(batch))
+    before = {name: buffer.clone() for name, buffer in trainable.named_buffers()}
+    trainable.train()
+    assert (trainable(batch) == 0).float().mean() > (resting == 0).float().mean() + 0.1
+    moved = [name for name, buffer in trainable.named_buffers() if not torch.equal(buffer, before[name])]
+    assert any("running_mean" in name for name in moved)
+    trainable.eval()
+    assert torch.equal(trainable(batch), trainable(batch))
+
+
+def test_training_changes_the_graph_it_came_from() -> None:
+    examples = (torch.randn(1, 1, 8, 8),)
+    graph = run_passes(import_model(network().eval(), example_inputs=examples), CANONICAL, examples)
+    trainable = TrainableGraph(graph)
+    optimizer = torch.optim.SGD(trainable.parameters(), lr=0.1)
+    before = graph(*examples)[0].clone()
+    trainable(torch.randn(8, 1, 8, 8)).square().mean().backward()
+    optimizer.step()
+    assert not torch.allclose(before, graph(*examples)[0])
