@@ -136,7 +136,7 @@ class ChannelNormalization(Defaults):
     def emit(self, problem: ChannelNorm, knob: ChannelNormKnob, target: Target) -> Any:
         dtypes = ["float32"] * (1 + sum(parameter is not None for parameter in (problem.weight, problem.bias)))
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype, "float32"]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
 
 
 def _columns(channels: int, lanes: int) -> Columns:
@@ -152,8 +152,8 @@ def _widths(channels: int, lanes: int) -> list[tuple[int, ...]]:
 class _Emitter:
     """Writes the loops of one group norm. Scratch holds a mean for each channel, then a factor for each."""
 
-    def __init__(self, problem: ChannelNorm, knob: ChannelNormKnob, memories: list[Memory]) -> None:
-        self.problem, self.knob, self.memories = problem, knob, memories
+    def __init__(self, problem: ChannelNorm, knob: ChannelNormKnob, target: Target, memories: list[Memory]) -> None:
+        self.problem, self.knob, self.target, self.memories = problem, knob, target, memories
         self.x, self.y, self.scratch = memories[0], memories[-2], memories[-1]
         self.operands = memories[-2 - len(problem.epilogue.operands) : -2]
         self.factors = knob.groups * problem.channels
@@ -216,7 +216,7 @@ class _Emitter:
         def block(start: Any, widths: Sequence[int], starts: list[int]) -> None:
             steps, count = Sweep(problem.pixels, 1, max(1, CHAINS // len(widths))), len(widths)
             chains = len(steps.widths)
-            sums = Partials("sum", list(widths) * chains)
+            sums = Partials("sum", list(widths) * chains, self.target)
 
             def visit(indices: list[Any], _: int, chain: int) -> None:
                 at = T.bind(address((n, *indices, channel + start), problem.input_strides))

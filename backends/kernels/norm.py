@@ -148,12 +148,12 @@ class Normalization(Defaults):
 
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
             with T.serial(begin, end) as unit:
-                _row(problem, knob, memories, unit)
+                _row(problem, knob, target, memories, unit)
 
         return kernel(dtypes, body)
 
 
-def _row(problem: RowNorm, knob: RowNormKnob, memories: list[Memory], unit: Any) -> None:
+def _row(problem: RowNorm, knob: RowNormKnob, target: Target, memories: list[Memory], unit: Any) -> None:
     """One unit is one row, whose elements are the lanes."""
     kept, x, y = split(unit, problem.rows), memories[0], memories[-1]
     operands = memories[-1 - len(problem.epilogue.operands) : -1]
@@ -163,7 +163,7 @@ def _row(problem: RowNorm, knob: RowNormKnob, memories: list[Memory], unit: Any)
 
     def gather(compute: Callable[[Any, Any, Math], Any]) -> Any:
         """Return the mean over the row of what `compute` adds to a sum."""
-        sums = Partials("sum", alone.widths)
+        sums = Partials("sum", alone.widths, target)
 
         def visit(indices: list[Any], lanes: int, slot: int) -> None:
             value = T.bind(load(x, base + address(indices, problem.read_strides), lanes))

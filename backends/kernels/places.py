@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from prunus.backends.kernels.emit import Registers, Vector
-from prunus.backends.kernels.rows import COMBINE, fold, neutral, part, spread, tree
+from prunus.backends.kernels.rows import COMBINE, combination, fold, neutral, part, spread, tree
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import lane_dtype, splat
+from prunus.targets import Target
 
 _NOWHERE = np.iinfo(np.int32).max
 
@@ -15,9 +16,9 @@ _NOWHERE = np.iinfo(np.int32).max
 class Places:
     """For each slot the extreme of every lane so far, and its position (int32)."""
 
-    def __init__(self, operation: str, widths: Sequence[int], dtype: str) -> None:
+    def __init__(self, operation: str, widths: Sequence[int], target: Target, dtype: str) -> None:
         self._largest = operation == "max"
-        self._combine = COMBINE[operation]
+        self._combine = combination(operation, dtype, target)
         self._widths = widths
         self._values = Registers(len(widths), widths, dtype)
         self._positions = Registers(len(widths), widths, "int32")

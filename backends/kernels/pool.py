@@ -185,7 +185,7 @@ class Pools(Defaults):
 
     def emit(self, problem: Pooling, knob: PoolingKnob, target: Target) -> Any:
         dtypes = [problem.dtype, *(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
 
 
 def _channel_fastest(rank: int, channel: int) -> DimOrder:
@@ -220,8 +220,8 @@ def _columns(problem: Pooling, knob: PoolingKnob) -> Columns:
 class _Emitter:
     """Writes the loops of one pooling."""
 
-    def __init__(self, problem: Pooling, knob: PoolingKnob, memories: list[Memory]) -> None:
-        self.problem, self.knob = problem, knob
+    def __init__(self, problem: Pooling, knob: PoolingKnob, target: Target, memories: list[Memory]) -> None:
+        self.problem, self.knob, self.target = problem, knob, target
         self.x, self.operands, self.y = memories[0], memories[1:-1], memories[-1]
 
     def run(self, begin: Any, end: Any) -> None:
@@ -295,7 +295,7 @@ class _Emitter:
         return [gathered[v] for v in range(len(widths))]
 
     def _partials(self, widths: Sequence[int]) -> Partials:
-        return Partials("sum" if self.problem.average else "max", widths, self.problem.dtype)
+        return Partials("sum" if self.problem.average else "max", widths, self.target, self.problem.dtype)
 
     def _store(
         self, values: Sequence[Any], at: Any, counts: Sequence[Any], channel: Any, widths: Sequence[int]

@@ -155,7 +155,7 @@ class Reductions(Defaults):
         dtypes = [problem.dtype, *(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
 
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
-            emitter = _Emitter(problem, knob, memories)
+            emitter = _Emitter(problem, knob, target, memories)
             with T.serial(begin, end) as unit:
                 emitter.row(unit) if problem.rows else emitter.block(unit)
 
@@ -176,8 +176,8 @@ def _columns(problem: Reduction, knob: ReductionKnob) -> Columns:
 class _Emitter:
     """Writes the loops of one reduction."""
 
-    def __init__(self, problem: Reduction, knob: ReductionKnob, memories: list[Memory]) -> None:
-        self.problem, self.knob = problem, knob
+    def __init__(self, problem: Reduction, knob: ReductionKnob, target: Target, memories: list[Memory]) -> None:
+        self.problem, self.knob, self.target = problem, knob, target
         self.x, self.operands, self.y = memories[0], memories[1:-1], memories[-1]
 
     def row(self, unit: Any) -> None:
@@ -225,7 +225,7 @@ class _Emitter:
 
     def _gather(self, widths: Sequence[int]) -> Partials | Places:
         kind = Places if self.problem.place else Partials
-        return kind(self.problem.operation, widths, self.problem.dtype)
+        return kind(self.problem.operation, widths, self.target, self.problem.dtype)
 
     def _add(self, gathered: Partials | Places, slot: int, value: Any, position: Any) -> None:
         if isinstance(gathered, Places):

@@ -72,6 +72,14 @@ COMBINE: dict[str, Combine] = {
 }
 
 
+def combination(operation: str, dtype: str, target: Target) -> Combine:
+    """Return how two vectors are combined: ARM has one instruction where comparing and choosing floats takes two."""
+    if operation in ("sum", "prod") or dtype != "float32" or target.architecture == "x86_64":
+        return COMBINE[operation]
+    intrinsic = {"max": "llvm.maximum", "min": "llvm.minimum"}[operation]
+    return lambda a, b: T.bind(T.call_llvm_pure_intrin(a.ty.dtype, intrinsic, a, b))
+
+
 def neutral(operation: str, dtype: str) -> float | int:
     """Return the value that an operation of `COMBINE` starts from."""
     if operation in ("sum", "prod"):
@@ -86,8 +94,8 @@ def neutral(operation: str, dtype: str) -> float | int:
 class Partials:
     """What the slots of a sweep gather, each in a register of its own."""
 
-    def __init__(self, operation: str, widths: Sequence[int], dtype: str = "float32") -> None:
-        self.combine = COMBINE[operation]
+    def __init__(self, operation: str, widths: Sequence[int], target: Target, dtype: str = "float32") -> None:
+        self.combine = combination(operation, dtype, target)
         self._widths = widths
         self._registers = Registers(len(widths), widths, dtype)
         for slot, lanes in enumerate(widths):

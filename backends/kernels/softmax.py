@@ -130,7 +130,7 @@ class SoftmaxRows(Defaults):
             dtypes.append("float32")
 
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
-            emitter = _Emitter(problem, knob, memories)
+            emitter = _Emitter(problem, knob, target, memories)
             with T.serial(begin, end) as unit:
                 emitter.block(unit) if knob.across else emitter.row(unit)
 
@@ -155,8 +155,8 @@ def exp_of_negative(x: Any, m: Math) -> Any:
 class _Emitter:
     """Writes the loops of one softmax."""
 
-    def __init__(self, problem: Softmax, knob: SoftmaxKnob, memories: list[Memory]) -> None:
-        self.problem, self.knob = problem, knob
+    def __init__(self, problem: Softmax, knob: SoftmaxKnob, target: Target, memories: list[Memory]) -> None:
+        self.problem, self.knob, self.target = problem, knob, target
         count = len(problem.epilogue.operands)
         self.x, self.operands, self.y = memories[0], memories[1 : 1 + count], memories[1 + count]
         self.scratch = memories[2 + count] if len(memories) > 2 + count else None
@@ -170,10 +170,10 @@ class _Emitter:
         def read(at: Any, lanes: int) -> Any:
             return T.bind(load(self.x, address((*kept, at), problem.input_strides), lanes, problem.input_strides[-1]))
 
-        largest = Partials("max", sweep.widths)
+        largest = Partials("max", sweep.widths, self.target)
         sweep.run(lambda indices, lanes, slot: largest.add(slot, read(indices[0], lanes)))
         top = T.bind(largest.total())
-        sums = Partials("sum", sweep.widths)
+        sums = Partials("sum", sweep.widths, self.target)
 
         def exponential(indices: list[Any], lanes: int, slot: int) -> None:
             value = exp_of_negative(read(indices[0], lanes) - spread(top, lanes), Math("float32", lanes))
@@ -217,7 +217,7 @@ class _Emitter:
         def waits_at(index: Any, v: int) -> Any:
             return index * _columns(problem, self.knob).block + starts[v]
 
-        largest, sums = Partials("max", widths), Partials("sum", widths)
+        largest, sums = Partials("max", widths, self.target), Partials("sum", widths, self.target)
         every(lambda index, v, lanes, place: largest.add(v, read(place, lanes)))
 
         def exponential(index: Any, v: int, lanes: int, place: tuple[Any, ...]) -> None:
