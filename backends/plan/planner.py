@@ -70,7 +70,7 @@ class _Planner:
         self.constants: dict[Buffer, np.ndarray] = {}
         self._packed: dict[tuple[str, bytes], Buffer] = {}
         self.inputs: list[Tensor] = []
-        names = graph.meta.get("input_names") or [node.name for node in inputs(graph)]
+        names = graph.meta.get("input_names") or [str(node.target) for node in inputs(graph)]
         for node, label in zip(inputs(graph), names, strict=True):
             buffer = Buffer(str(node.target), Storage.INPUT, dtype_of(node), value(node).numel())
             self.views[node] = dense(buffer, shape(node))

@@ -51,8 +51,7 @@ def _facts(given: Any) -> dict[str, Any]:
 
     graph = import_model(given.model, **given.arguments)
 
-    def describe(key: str, nodes: list[Any]) -> list[dict[str, Any]]:
-        names = graph.meta.get(key) or [node.name for node in nodes]
+    def describe(names: list[str], nodes: list[Any]) -> list[dict[str, Any]]:
         return [
             {"name": name, "dtype": str(value(node).dtype).removeprefix("torch."), "shape": list(shape(node))}
             for name, node in zip(names, nodes, strict=True)
@@ -61,8 +60,10 @@ def _facts(given: Any) -> dict[str, Any]:
     counts = Counter(str(node.target).removesuffix(".default") for node in calls(graph))
     tensors = {id(tensor): tensor for tensor in graph.parameters()}.values()
     return {
-        "inputs": describe("input_names", inputs(graph)),
-        "outputs": describe("output_names", outputs(graph)),
+        "inputs": describe(
+            graph.meta.get("input_names") or [str(node.target) for node in inputs(graph)], inputs(graph)
+        ),
+        "outputs": describe(graph.meta["output_names"], outputs(graph)),
         "parameters": sum(tensor.numel() for tensor in tensors),
         "parameters_bytes": sum(tensor.numel() * tensor.element_size() for tensor in tensors),
         "operators": dict(sorted(counts.items(), key=lambda item: (-item[1], item[0]))),
