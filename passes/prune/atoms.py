@@ -154,7 +154,8 @@ class Atoms:
         """Carry frozen atoms through the products until nothing changes; products of one free factor dissolve."""
         while True:
             frozen = self._frozen_by_root()
-            if not any([self._settle(product, frozen) for product in self.products]):
+            changes = [self._settle(product, frozen) for product in self.products]
+            if not any(changes):
                 return Classes(self, frozen)
 
     def _settle(self, product: Product, frozen: Labels) -> bool:
@@ -211,7 +212,8 @@ class Classes:
 
     def frozen(self, classes: Labels) -> npt.NDArray[np.bool_]:
         """Tell which classes cannot go."""
-        return self._frozen[classes] != _NO_REASON
+        held: npt.NDArray[np.bool_] = self._frozen[classes] != _NO_REASON
+        return held
 
     def reason(self, one: int) -> Reason | None:
         """Return why a class cannot go, None if it can."""

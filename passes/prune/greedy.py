@@ -4,6 +4,7 @@ import heapq
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from prunus.passes.prune.costs import Costs
 from prunus.passes.prune.groups import Group
@@ -127,7 +128,7 @@ class _Strategy:
         each = multiple * math.ceil(len(group.units) / (_PORTIONS * multiple))
         first = len(ranked) % multiple  # down to a whole multiple
         starts = [0, *range(first or each, len(ranked) - stays, each), len(ranked) - stays]
-        parts = [tuple(ranked[low:high]) for low, high in zip(starts, starts[1:], strict=False)]
+        parts = [tuple(ranked[low:high]) for low, high in pairwise(starts)]
         return [part for part in parts if part][::-1]
 
     def _new(self, number: int, units: Sequence[int]) -> frozenset[int]:

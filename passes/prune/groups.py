@@ -3,7 +3,6 @@
 from collections import defaultdict
 from dataclasses import dataclass
 
-import numpy as np
 from torch.fx import Node
 
 from prunus.passes.prune.rules.registry import Role
@@ -72,7 +71,7 @@ def find_groups(trace: Trace, axes: Axes) -> list[Group]:
     for unit in find_units(trace, axes):
         alike[unit.counts].append(unit)
     names = _parameter_names(trace)
-    producers = _by_axis(trace, axes, "out") or {}
+    producers = _producers(trace, axes)
     groups = []
     seen: dict[str, int] = defaultdict(int)
     for counts, units in alike.items():
@@ -82,9 +81,8 @@ def find_groups(trace: Trace, axes: Axes) -> list[Group]:
             for node, _, dim in axes.places[axis]
             if node in names
         )
-        layers = tuple(
-            dict.fromkeys(layer_name(names[role.parameter]) for axis, _ in counts for role in producers.get(axis, ()))
-        )
+        computed_by = [role for axis, _ in counts for role in producers.get(axis, ())]
+        layers = tuple(dict.fromkeys(layer_name(names[role.parameter]) for role in computed_by))
         name = layers[0] if layers else coupled[0].parameter
         seen[name] += 1
         inexact = next((reason for one in sorted(units[0].classes) if (reason := trace.classes.inexact(one))), None)
@@ -97,7 +95,7 @@ def find_groups(trace: Trace, axes: Axes) -> list[Group]:
 def find_protected(trace: Trace) -> list[Protected]:
     """Return the layers with channels that stay, in the order of the graph."""
     names = _parameter_names(trace)
-    found = {}
+    found: dict[str, Protected] = {}
     for role in trace.roles:
         if role.kind != "out":
             continue
@@ -122,15 +120,10 @@ def _parameter_names(trace: Trace) -> dict[str, str]:
     return {node.name: str(node.target) for node in nodes if node.op == "get_attr"}
 
 
-def _by_axis(trace: Trace, axes: Axes, kind: str) -> dict[int, list[Role]]:
+def _producers(trace: Trace, axes: Axes) -> dict[int, list[Role]]:
+    """Return for each axis the layers that compute it."""
     roles: dict[int, list[Role]] = defaultdict(list)
     for role in trace.roles:
-        if role.kind == kind:
+        if role.kind == "out":
             roles[axes.of[role.parameter, 0, role.dim]].append(role)
     return roles
-
-
-def unit_channels(trace: Trace, unit: Unit, parameter: str, dim: int) -> np.ndarray:
-    """Return the places of a unit along one dimension of a parameter, named by its `get_attr` node."""
-    labels = trace.of(parameter)[dim]
-    return np.isin(labels, list(unit.classes)).nonzero()[0]

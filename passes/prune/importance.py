@@ -230,7 +230,8 @@ def _by_class(scene: Scene, measure: Measure, kind: str) -> tuple[Numbers, npt.N
     for role in scene.trace.roles:
         if role.kind == kind and scene.tensor(role).is_floating_point():
             classes = scene.trace.of(role.parameter)[role.dim]
-            np.add.at(numbers, (slice(None), classes), measure.of(scene, role).numpy())
+            for row, found in zip(numbers, measure.of(scene, role).numpy(), strict=True):
+                np.add.at(row, classes, found)
             known[classes] = True
     return numbers, known
 

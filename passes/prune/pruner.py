@@ -86,7 +86,9 @@ def plan_pruning(
     graph: Graph, config: Prune, *, calibration: Sequence[Any] | None = None, latency: LatencyModel | None = None
 ) -> PrunePlan:
     """Return what `prune` would do, without training in between; arguments and errors are the same."""
-    return prune(graph, config, calibration=calibration, latency=latency).meta["prune"]
+    plan = prune(graph, config, calibration=calibration, latency=latency).meta["prune"]
+    assert isinstance(plan, PrunePlan)
+    return plan
 
 
 def describe(graph: Graph, *, keep: Sequence[str] = ()) -> PrunePlan:

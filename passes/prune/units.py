@@ -138,7 +138,8 @@ class _Closure:
 def _elements(product: Product, axis: int, index: int) -> Labels:
     """Return the places in `merged` of one index of a factor."""
     places = np.arange(len(product.merged)).reshape(product.sizes)
-    return np.take(places, index, axis=axis).reshape(-1)
+    elements: Labels = np.take(places, index, axis=axis).reshape(-1)
+    return elements
 
 
 def find_units(trace: Trace, axes: Axes) -> list[Unit]:

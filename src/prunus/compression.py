@@ -1,7 +1,8 @@
 """What users ask of compression: frozen records, checked when they are made."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from math import inf
 from typing import Any
 
 from prunus.errors import PruneError
@@ -57,9 +58,9 @@ class Prune:
             )  # fmt: skip
         if isinstance(self.keep, str):
             raise PruneError(f"keep={self.keep!r} is one string", expected="a list", do=f"write keep=[{self.keep!r}]")
-        share = self.budget != "latency_ms"
-        checks = {
-            self.budget: (0 < self.amount <= 1 or not share and self.amount > 0, "a share, more than 0 and at most 1"),
+        most = inf if self.budget == "latency_ms" else 1
+        checks: dict[str, tuple[bool, str]] = {
+            self.budget: (0 < self.amount <= most, f"a number above 0 and at most {most:g}"),
             "steps": (self.steps >= 1, "1 or more"),
             "multiple_of": (self.multiple_of >= 1, "1 or more"),
             "floor": (0 <= self.floor < 1, "a share, at least 0 and less than 1"),
@@ -71,9 +72,7 @@ class Prune:
     @property
     def budget(self) -> str:
         """Name of the budget that was given."""
-        return next(
-            field.name for field in fields(self) if field.name in BUDGETS and getattr(self, field.name) is not None
-        )
+        return next(name for name in BUDGETS if getattr(self, name) is not None)
 
     @property
     def amount(self) -> float:

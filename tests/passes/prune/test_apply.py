@@ -1,0 +1,123 @@
+"""Pruned graphs equal the original with the cut channels zeroed, and every cut leaves a graph that runs."""
+
+import copy
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+from hypothesis import given
+from torch import Tensor
+
+from prunus.frontend import import_model
+from prunus.passes.graph import Graph
+from prunus.passes.numbers import Values, largest_error, rounding_noise, run
+from prunus.passes.prune import apply_cut, trace
+from prunus.passes.prune.pruner import canonical
+from prunus.passes.prune.trace import Trace
+from prunus.passes.prune.units import Axes, Unit, find_units
+from tests.networks import FAMILIES
+from tests.passes.prune.zeroing import Zeroed
+from tests.random_graphs import RandomNetwork, random_networks
+
+EXACT = 1e-5
+
+
+def imported(module: torch.nn.Module, inputs: Sequence[Tensor]) -> Graph:
+    return canonical(import_model(module, example_inputs=inputs))
+
+
+def is_exact(whole: Trace, unit: Unit) -> bool:
+    return all(whole.classes.inexact(one) is None for one in unit.classes)
+
+
+def draw_cut(axes: Axes, units: Sequence[Unit], generator: random.Random) -> frozenset[int]:
+    """Draw a plan: any units that together leave something on every axis."""
+    share, cut = generator.random(), frozenset[int]()
+    for unit in generator.sample(units, len(units)):
+        more = cut | unit.classes
+        if generator.random() < share and all(gone < axes.sizes[axis] for axis, gone in axes.counts(more).items()):
+            cut = more
+    return cut
+
+
+def assert_equals_zeroed(whole: Trace, cut: frozenset[int], inputs: Sequence[Tensor]) -> None:
+    """Compare every value of the pruned graph with what is left of the zeroed original."""
+    pruned = apply_cut(whole, cut).graph
+    zeroed, values = Zeroed(whole, cut), Values(pruned, keep=True)
+    with torch.no_grad():
+        zeroed.run(*inputs)
+        outputs = values.run(*inputs)
+    allowed = max(EXACT, 8 * rounding_noise(pruned, inputs, outputs))
+    for name, found in values.by_name.items():
+        if name in zeroed.kept:
+            assert largest_error(zeroed.kept[name], found) <= allowed, name
+
+
+@given(random_networks())
+def test_random_plan_of_random_network_equals_zeroed_original(network: RandomNetwork) -> None:
+    module, inputs = network.build()
+    whole = trace(imported(module, inputs))
+    axes, generator = Axes(whole), random.Random(network.seed)
+    units = find_units(whole, axes)
+    exact = [unit for unit in units if is_exact(whole, unit)]
+    try:
+        assert_equals_zeroed(whole, draw_cut(axes, exact, generator), inputs)
+        run(apply_cut(whole, draw_cut(axes, units, generator)).graph, inputs)
+    except Exception as error:
+        pytest.fail(f"seed {network.seed}: {type(error).__name__}: {error}\nTo see it again:\n\n{network}\n")
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_groups_of_family_can_be_cut_alone_and_together(name: str) -> None:
+    module, inputs = FAMILIES[name]()
+    whole = trace(imported(module, inputs))
+    axes, generator = Axes(whole), random.Random(0)
+    units = find_units(whole, axes)
+    alike: dict[object, list[Unit]] = {}
+    for unit in units:
+        alike.setdefault(unit.counts, []).append(unit)
+    assert units, "every family has something to prune"
+    for group in alike.values():
+        cut = draw_cut(axes, group, generator) or group[0].classes
+        if all(is_exact(whole, unit) for unit in group):
+            assert_equals_zeroed(whole, cut, inputs)
+        else:
+            run(apply_cut(whole, cut).graph, inputs)
+    run(apply_cut(whole, draw_cut(axes, units, generator)).graph, inputs)
+
+
+def test_two_cuts_are_one() -> None:
+    module, inputs = FAMILIES["shufflenet-v2"]()
+    whole = trace(imported(module, inputs))
+    axes = Axes(whole)
+    first, second = (draw_cut(axes, find_units(whole, axes), random.Random(seed)) for seed in (1, 2))
+    if any(gone >= axes.sizes[axis] for axis, gone in axes.counts(first | second).items()):
+        second = frozenset()
+    once = apply_cut(whole, first | second).graph
+    twice = apply_cut(apply_cut(whole, first), second - first).graph
+    for one, other in zip(run(once, inputs), run(twice, inputs), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_original_stays_as_it_is() -> None:
+    module, inputs = FAMILIES["mobilenet-v2"]()
+    graph = imported(module, inputs)
+    before, state = run(graph, inputs), copy.deepcopy(graph.state_dict())
+    whole = trace(graph)
+    apply_cut(whole, find_units(whole, Axes(whole))[0].classes)
+    assert all(torch.equal(one, state[name]) for name, one in graph.state_dict().items())
+    assert all(torch.equal(one, other) for one, other in zip(before, run(graph, inputs), strict=True))
+
+
+def test_pruned_graph_trains() -> None:
+    module, inputs = FAMILIES["ds-cnn"]()
+    whole = trace(imported(module, inputs))
+    axes = Axes(whole)
+    pruned = apply_cut(whole, draw_cut(axes, find_units(whole, axes), random.Random(3))).graph
+    before = run(pruned, inputs)[0]
+    optimizer = torch.optim.SGD(pruned.parameters(), lr=0.01)
+    pruned(*inputs)[0].square().sum().backward()
+    optimizer.step()
+    assert all(parameter.grad is not None for parameter in pruned.parameters())
+    assert not torch.equal(before, run(pruned, inputs)[0])
