@@ -170,7 +170,7 @@ class Pools(Defaults):
         row_count = math.prod(axis.outputs for axis in problem.axes[:-1])
         # A block of channels narrower than a cache line reads it several times, often from afar.
         block = knob.vectors * knob.lanes
-        again = max(1.0, 16 / block) if problem.channels > block else 1.0
+        again = max(1.0, math.sqrt(16 / block)) if problem.channels > block else 1.0
         step = max(again / ports, 1.0 / rate)
         if problem.short:
             tiles = [(tile, columns.phase.readers(tile)) for tile in columns.phase.tiles(knob.pixels)]
