@@ -6,12 +6,17 @@ path are programs.
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import typer
+
+from prunus.cli import app
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("backends", "frontend", "passes", "targets")
@@ -91,3 +96,37 @@ def test_paths_exist(page: Path) -> None:
         r"`((?:backends|frontend|passes|targets|tests|src|examples|benchmarks)/[\w/.]+)`", page.read_text()
     ):
         assert path in made or (ROOT / path).exists(), path
+
+
+@pytest.mark.skipif(shutil.which("cc") is None, reason="cc is not installed")
+def test_c_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (ROOT / "docs" / "c_interface.md").read_text()
+    (program,) = re.findall(r"^```c\n(.*?)^```", text, re.M | re.S)
+    (python,) = re.findall(r"^```python\n(.*?)^```", text, re.M | re.S)
+    (command,) = re.findall(r"^`(cc .*)`$", text, re.M)
+    (tmp_path / "program.c").write_text(program)
+    monkeypatch.chdir(tmp_path)
+    exec(python, {})
+    subprocess.run([*shlex.split(command), "-Wall", "-Wextra", "-Werror", "-o", "program"], check=True)
+    result = subprocess.run(["./program"], capture_output=True, text=True, check=True)
+    assert re.fullmatch(r"output: \S+\n", result.stdout)
+
+
+def test_options_of_the_command_line() -> None:
+    """Every option that the page names is one of the command's, and the other way round."""
+    text = (ROOT / "docs" / "command_line.md").read_text()
+    for name, command in app_commands().items():
+        section = re.search(rf"^## {name}\n(.*?)(?=^## |\Z)", text, re.M | re.S)
+        named = set(re.findall(r"--[a-z]+", section[1])) if section else set()
+        assert named <= command | {"--shape", "--constant"}, name
+        if name == "compile":
+            assert command - {"--json", "--help"} <= named
+
+
+def app_commands() -> dict[str, set[str]]:
+    """Return the options of each command."""
+    group = typer.main.get_command(app)
+    return {
+        name: {option for parameter in command.params for option in parameter.opts if option.startswith("--")}
+        for name, command in group.commands.items()  # type: ignore[attr-defined]
+    }
