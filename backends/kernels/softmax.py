@@ -149,7 +149,7 @@ def exp_of_negative(x: Any, m: Math) -> Any:
     """exp of x <= 0 with a relative error below 2.2e-7; 0 below -87.7.
 
     `vector_math.exp` without what only positive x need. The polynomial of degree 5 has the smallest relative error on
-    half a logarithm of 2 around 0 (Lawson's iteration), 1.1e-7. At the lower clamp n is -127: 2**n has no bits, it is 0.
+    half a logarithm of 2 around 0 (Lawson's iteration), 1.1e-7. At the lower clamp n is -127, whose 2**n has no bits.
     """
     clamped = T.bind(T.max(x, m(-88.0)))
     rounded = T.bind(m.fma(clamped, m(1.44269504088896341), m(_ROUND)))
