@@ -2,14 +2,14 @@
 
 import operator
 from collections import ChainMap, Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import onnx
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Node
-from torch.fx.node import map_aggregate
+from torch.fx.node import map_aggregate, map_arg
 from torch.utils._pytree import tree_leaves
 
 from prunus.errors import ImportModelError, PrunusError
@@ -19,7 +19,7 @@ from prunus.frontend.onnx.order import captures, in_order
 from prunus.frontend.onnx.size import check_constant_size
 from prunus.frontend.onnx.table import Operation, domain_key, find_rule
 from prunus.frontend.onnx.tensors import TensorReader
-from prunus.frontend.onnx.values import Results, Value
+from prunus.frontend.onnx.values import Results, Value, dtype_of
 from prunus.passes.graph import Graph
 
 
@@ -54,9 +54,16 @@ class Builder:
         assert isinstance(result, (torch.Tensor, Node))
         return result
 
-    def call_many(self, target: Any, *args: Any, **kwargs: Any) -> tuple[Value, ...]:
-        """Call an operator with several results."""
-        result = self._apply(target, args, kwargs)
+    def call_many(
+        self, target: Any, *args: Any, shapes: Sequence[tuple[int, ...]] | None = None, **kwargs: Any
+    ) -> tuple[Value, ...]:
+        """Call an operator with several results.
+
+        Args:
+            shapes: those of the results, all of the dtype of the first argument; else they are worked out. Recurrent
+                networks give them, because PyTorch goes through every time step to find them.
+        """
+        result = self._apply(target, args, kwargs, shapes)
         if not isinstance(result, Node):
             return tuple(result)
         items = []
@@ -154,18 +161,26 @@ class Builder:
             )
         return self._values[name]
 
-    def _apply(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _apply(
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        shapes: Sequence[tuple[int, ...]] | None = None,
+    ) -> Any:
         if not any(isinstance(leaf, Node) for leaf in tree_leaves((args, kwargs))):
             check_constant_size(target, args, kwargs, self._mode)
             with torch.no_grad():
                 return target(*args, **kwargs)
         args, kwargs = map_aggregate((args, kwargs), self._as_argument)
-        with self._mode, torch.no_grad():
-            described = map_aggregate((args, kwargs), lambda leaf: leaf.meta["val"] if isinstance(leaf, Node) else leaf)
-            result = target(*described[0], **described[1])
         name = target.overloadpacket.__name__
         node = self.graph.graph.create_node("call_function", target, args, kwargs, name=name)
-        node.meta["val"] = result
+        with self._mode, torch.no_grad():
+            if shapes is not None:
+                result = [torch.empty(shape, dtype=dtype_of(node.all_input_nodes[0])) for shape in shapes]
+            else:
+                result = target(*map_arg(args, _description), **map_arg(kwargs, _description))
+        node.meta["val"] = tuple(result) if isinstance(result, list) else result
         return node
 
     def _as_argument(self, leaf: Any) -> Any:
@@ -173,6 +188,10 @@ class Builder:
 
     def _named(self, role: str) -> str:
         return role if self._operation is None else f"{self._operation.module}.{role}"
+
+
+def _description(node: Node) -> Any:
+    return node.meta["val"]
 
 
 def _as_list(results: Results) -> list[Any]:

@@ -22,6 +22,7 @@ class Constants:
         self._nodes: dict[_Key, Node] = {}
         self._names: dict[int, str] = {}
         self._alive: list[torch.Tensor] = []
+        self._stored: set[int] = set()
         self._leaves: set[str] = set()
         self._owners: set[str] = set()
 
@@ -42,7 +43,7 @@ class Constants:
         if node is None:
             known = self._names.get(tensor.data_ptr(), "")
             free = self._free(dotted(name if not known or is_anonymous(known) else known))
-            set_constant(self._graph, free, _own(tensor))
+            set_constant(self._graph, free, self._own(tensor))
             node = self._nodes[key] = self._graph.graph.get_attr(free)
             with self._mode:
                 node.meta["val"] = torch.empty(tensor.shape, dtype=tensor.dtype)
@@ -52,6 +53,15 @@ class Constants:
             assert stored is not None
             set_constant(self._graph, str(node.target), torch.nn.Parameter(stored))
         return node
+
+    def _own(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Return `tensor` in memory that no other constant of the graph has."""
+        storage = tensor.untyped_storage()
+        whole = storage.nbytes() == tensor.numel() * tensor.element_size() and tensor.is_contiguous()
+        if whole and storage.data_ptr() not in self._stored:
+            self._stored.add(storage.data_ptr())
+            return tensor.detach()
+        return tensor.detach().clone(memory_format=torch.contiguous_format)
 
     def _free(self, name: str) -> str:
         """Return `name`, numbered where it is taken, and flat where a tensor stands in its path."""
@@ -67,13 +77,3 @@ class Constants:
 def _above(name: str) -> list[str]:
     parts = name.split(".")
     return [".".join(parts[:count]) for count in range(1, len(parts))]
-
-
-def _own(tensor: torch.Tensor) -> torch.Tensor:
-    """Return `tensor` in memory that it shares with no other view."""
-    whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
-    return (
-        tensor.detach()
-        if whole and tensor.is_contiguous()
-        else tensor.detach().clone(memory_format=torch.contiguous_format)
-    )

@@ -1,6 +1,8 @@
 """ONNX to the one graph."""
 
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import onnx
@@ -15,7 +17,7 @@ from prunus.frontend.onnx.inputs import ModelInput, model_inputs, static_shapes
 from prunus.frontend.onnx.load import load_model
 from prunus.frontend.onnx.scan import check_operators
 from prunus.frontend.onnx.tensors import TensorReader
-from prunus.passes.graph import Graph, refresh
+from prunus.passes.graph import Graph, tidy
 
 
 def import_onnx(
@@ -55,14 +57,27 @@ def import_onnx(
         builder.placeholder(item.name, shapes[item.name], item.dtype)
     for name, tensor in fixed.items():
         builder.set_constant_input(name, tensor)
-    results = builder.inline(loaded.proto.graph)
+    with _quiet():
+        results = builder.inline(loaded.proto.graph)
     graph = builder.graph
     graph.graph.output(tuple(r if isinstance(r, Node) else builder.constants.node(r) for r in results))
     graph.meta["input_names"] = [item.name for item in free]
     graph.meta["output_names"] = [output.name for output in loaded.proto.graph.output]
-    refresh(graph)
+    tidy(graph)
     check_finite(graph)
     return graph
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep PyTorch from printing a traceback for an error that becomes an `ImportModelError`."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _constants(
@@ -73,7 +88,7 @@ def _constants(
     for name, number in given.items():
         if name not in by_name:
             raise InputError(f"constant_inputs names {name!r}, which is no input", do=did_you_mean(name, by_name))
-        tensor = torch.as_tensor(number).to(by_name[name].dtype)
+        tensor = torch.as_tensor(number).detach().to(by_name[name].dtype, copy=True)
         dims = by_name[name].dims
         if tensor.dim() == 0 and dims and all(dim == 1 or isinstance(dim, str) for dim in dims):
             tensor = tensor.reshape((1,) * len(dims))

@@ -7,6 +7,7 @@ import onnx
 import onnx.inliner
 
 from prunus.errors import ImportModelError, UnsafeModel
+from prunus.frontend.onnx.order import subgraphs
 from prunus.frontend.onnx.table import domain_key
 
 _OLDEST_OPSET = 7
@@ -50,6 +51,7 @@ def load_model(model: str | Path | bytes | onnx.ModelProto) -> LoadedModel:
             f"the model uses operators of version {opsets['']}", expected=f"version {_OLDEST_OPSET} or newer",
             do="convert it: onnx.version_converter.convert_version(model, 17)",
         )  # fmt: skip
+    _check_text(proto.graph)
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
     if proto.graph.sparse_initializer:
@@ -57,6 +59,22 @@ def load_model(model: str | Path | bytes | onnx.ModelProto) -> LoadedModel:
             "the model has sparse initializers", expected="dense ones", do="export it without sparsity"
         )
     return LoadedModel(proto, folder, opsets)
+
+
+def _check_text(graph: onnx.GraphProto) -> None:
+    """Make sure that names are text: protobuf hands out damaged ones as bytes."""
+    names: list[object] = [value.name for value in (*graph.input, *graph.output, *graph.initializer)]
+    for node in graph.node:
+        names.extend((node.name, node.op_type, node.domain, *node.input, *node.output))
+        names.extend(attribute.name for attribute in node.attribute)
+        for inner in subgraphs(node):
+            _check_text(inner)
+    damaged = next((name for name in names if not isinstance(name, str)), None)
+    if damaged is not None:
+        raise UnsafeModel(
+            f"the name {damaged!r} is not text", expected="names in UTF-8",
+            do="the file is damaged: copy or export it again",
+        )  # fmt: skip
 
 
 def _read(path: Path) -> bytes:

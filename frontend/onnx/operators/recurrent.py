@@ -79,9 +79,11 @@ class _Cell:
             x = build.call(aten.flip.default, x, [self.time_axis])
         initial = [self._initial(5 + index) for index in range(states)]
         parameters = [part for index in range(self.directions) for part in self._parameters(index)]
+        steps = [self.batch, self.length] if self.batch_first else [self.length, self.batch]
+        shapes = [(*steps, self.directions * self.hidden)] + states * [(self.directions, self.batch, self.hidden)]
         y, *last = build.call_many(
             target, x, initial if states > 1 else initial[0], parameters, self.bias is not None, 1, 0.0, False,
-            self.directions == 2, self.batch_first,
+            self.directions == 2, self.batch_first, shapes=shapes,
         )  # fmt: skip
         if self.direction == "reverse":
             y = build.call(aten.flip.default, y, [self.time_axis])

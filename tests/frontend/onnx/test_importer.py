@@ -11,6 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from prunus.errors import DynamicShape, ImportModelError, InputError
 from prunus.frontend.onnx import import_onnx
 from prunus.passes.graph import Graph, aten, calls, inputs, shape
+from prunus.passes.graph import outputs as graph_outputs
 from tests.frontend.onnx.harness import case, check_model, held, model_of, noise
 
 
@@ -104,9 +105,41 @@ def test_weights_must_be_finite(number: float) -> None:
         import_onnx(model_of(case("Conv", noise(1, 3, 5, 5), held(weight))))
 
 
-def test_shapes_that_do_not_fit_name_the_node() -> None:
+def test_shapes_that_do_not_fit_name_the_node(caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(ImportModelError, match="MatMul node 'node' does not work out"):
         import_onnx(model_of(case("MatMul", noise(2, 3), held(noise(4, 5)))))
+    assert not caplog.records
+
+
+def test_inputs_with_defaults_are_constants() -> None:
+    """Before version 4 of the format every initializer is an input too."""
+    model = _model([_add("x", "w", "y")], {"x": (3,), "w": (3,)}, ["y"], {"w": noise(3)})
+    model.ir_version = 3
+    graph = import_onnx(model)
+    assert graph.meta["input_names"] == ["x"]
+    torch.testing.assert_close(graph(torch.zeros(3))[0], torch.from_numpy(noise(3)))
+
+
+def test_one_weight_read_in_two_shapes_is_two_tensors() -> None:
+    """Two parameters that share memory would change each other in training."""
+    nodes = [helper.make_node("PRelu", ["x", "slope"], ["p"]), helper.make_node("Mul", ["p", "slope"], ["y"])]
+    graph = import_onnx(_model(nodes, {"x": (2, 3, 4, 5)}, ["y"], {"slope": noise(3, 1, 1)}))
+    tensors = [*graph.parameters(), *graph.buffers()]
+    assert len({tensor.data_ptr() for tensor in tensors}) == len(tensors) == 2
+
+
+def test_long_sequences_are_not_stepped_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch finds the shapes of a recurrent network by running it; the importer knows them."""
+    monkeypatch.setattr("prunus.frontend.onnx.builder._description", _refuse_recurrent)
+    weights = held(noise(1, 6, 3)), held(noise(1, 6, 2)), held(noise(1, 12))
+    one = case("GRU", noise(4000, 1, 3), *weights, hidden_size=2, linear_before_reset=1, outputs=2)
+    graph = import_onnx(model_of(one))
+    assert [shape(node) for node in graph_outputs(graph)] == [(4000, 1, 1, 2), (1, 1, 2)]
+
+
+def _refuse_recurrent(node: torch.fx.Node) -> Any:
+    assert node.meta["val"].shape != (4000, 1, 3)
+    return node.meta["val"]
 
 
 def test_functions_of_the_file_are_put_in() -> None:

@@ -1,5 +1,6 @@
 """Files that are not what they should be, and external data."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from prunus.errors import ImportModelError, UnsafeModel
+from prunus.errors import ImportModelError, PrunusError, UnsafeModel
 from prunus.frontend.onnx import import_onnx
 from tests.frontend.onnx.harness import case, check_model, held, model_of, noise
 
@@ -182,3 +183,24 @@ def test_element_types(data_type: int, numbers: list[float], raw: bool) -> None:
 def test_types_without_a_counterpart_are_named() -> None:
     with pytest.raises(ImportModelError, match="STRING"):
         import_onnx(model_of(case("Identity", held(np.array(["word"], dtype=object)))))
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_damaged_files_give_an_error_of_ours_or_a_model(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    nodes = [
+        helper.make_node("Conv", ["x", "w"], ["c"], pads=[1, 1, 1, 1], name="conv"),
+        helper.make_node("Relu", ["c"], ["r"], name="relu"),
+        helper.make_node("Reshape", ["r", "sizes"], ["y"], name="flat"),
+    ]
+    graph = helper.make_graph(
+        nodes, "small", [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 1, 4, 4])],
+        [onnx.ValueInfoProto(name="y")],
+        [numpy_helper.from_array(noise(2, 1, 3, 3), "w"), numpy_helper.from_array(np.array([1, -1]), "sizes")],
+    )  # fmt: skip
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    data = bytearray(model.SerializeToString())
+    for place in random.integers(0, len(data), 2):
+        data[place] = random.integers(0, 256)
+    with contextlib.suppress(PrunusError):
+        import_onnx(bytes(data))
