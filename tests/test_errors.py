@@ -1,6 +1,7 @@
 """What users see when something is wrong: through the public calls, and through the command line."""
 
 import json
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -285,3 +286,13 @@ def test_damaged_manifest(linear: prunus.Artifact, damage: str, tmp_path: Path) 
         prunus.load(tmp_path)
     check_message(caught.value, "manifest")
     assert CliRunner().invoke(app, ["inspect", str(tmp_path)]).exit_code == 1
+
+
+@pytest.mark.skipif(shutil.which("qemu-aarch64") is None, reason="qemu-user is not installed")
+def test_full_disk_for_an_emulated_library(tiny_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    artifact = prunus.compile(nn.Linear(4, 3), target="rpi4", example_inputs=(torch.zeros(2, 4),), name="linear")
+    monkeypatch.setattr("tempfile.tempdir", str(tiny_disk))
+    (tiny_disk / "filler").write_bytes(bytes(16 * 1024))
+    with pytest.raises(OutputError) as caught:
+        artifact(np.zeros((2, 4), np.float32))
+    check_message(caught.value, "No space left on device", "TMPDIR")

@@ -34,8 +34,7 @@ class EmulatedModel:
         check_command(command, target=manifest.target, architecture=manifest.architecture)
         self._manifest, self._threads, self._command = manifest, threads, tuple(command)
         self._folder = TemporaryFolder()
-        self._library = self._folder.path / library_name(manifest.name)
-        self._library.write_bytes(library)
+        self._library = self._folder.write(library_name(manifest.name), library)
 
     def run_many(self, sets: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
         """Run each set of inputs, all in one process. `sets` are contiguous and match the manifest."""

@@ -31,8 +31,8 @@ def compile(
     """Compile a model into one shared library with a plain C interface.
 
     Args:
-        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a path of an ONNX or .pt2 file,
-            the bytes of an ONNX file, or an `onnx.ModelProto`.
+        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a path of an ONNX or .pt2
+            file, the bytes of an ONNX file, or an `onnx.ModelProto`.
         target: a name from `prunus targets`, a path of a TOML file, or a `Target`.
         example_inputs: tensors or numpy arrays that fix shapes and dtypes; needed for modules.
         example_kwargs: keyword arguments of a module's forward.
