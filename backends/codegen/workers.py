@@ -108,6 +108,7 @@ class _Worker:
             return f"the compiler died (exit code {code})\n{self._errors.read().decode(errors='replace')[-2000:]}"
 
     def close(self) -> None:
+        self._errors.close()
         if self._process is None:
             return
         for stream in (self._process.stdin, self._process.stdout):
@@ -115,4 +116,3 @@ class _Worker:
                 stream.close()
         self._process.wait()
         self._process = None
-        self._errors.close()

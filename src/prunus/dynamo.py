@@ -6,6 +6,7 @@ when one of them was changed. Where sizes are symbolic, each new set of sizes ge
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -76,9 +77,19 @@ class _Specialized:
             self._runners.clear()
             self._versions = versions
         key = tuple(self._kind(index, value) for index, value in enumerate(values) if index not in self._bound)
-        if key not in self._runners:
-            self._runners[key] = self._specialize(values)
+        if key in self._runners:
+            return self._runners[key](*values)
+        if len(self._runners) >= dynamo_config.recompile_limit:
+            return self._beyond_limit(*values)
+        self._runners[key] = self._specialize(values)
         return self._runners[key](*values)
+
+    @cached_property
+    def _beyond_limit(self) -> Runner:
+        return _eager(
+            self._module, f"it was compiled for {len(self._runners)} sets of sizes",
+            "pad the inputs to fewer sizes, or raise torch._dynamo.config.recompile_limit",
+        )  # fmt: skip
 
     def _kind(self, index: int, value: Any) -> Any:
         if index in self._numbers:
@@ -86,11 +97,6 @@ class _Specialized:
         return (value.shape, value.dtype) if isinstance(value, torch.Tensor) else value
 
     def _specialize(self, values: Sequence[Any]) -> Runner:
-        if len(self._runners) >= dynamo_config.recompile_limit:
-            return _eager(
-                self._module, f"it was compiled for {len(self._runners)} sets of sizes",
-                "pad the inputs to fewer sizes, or raise torch._dynamo.config.recompile_limit",
-            )  # fmt: skip
         free = tuple(value for index, value in enumerate(values) if index not in self._bound)
         module = _with_numbers(self._module, {index: values[index].item() for index in self._numbers})
         with torch.no_grad():

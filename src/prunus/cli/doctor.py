@@ -64,13 +64,16 @@ def _machine() -> list[Finding]:
     cores = len(os.sched_getaffinity(0))
     try:
         native = load_target("native")
-        processor = Finding("processor", True, f"{native.title.partition(': ')[2]}, {cores} cores")
+        processor = [
+            Finding("processor", True, f"{native.title.partition(': ')[2]}, {cores} cores"),
+            Finding("features", None, " ".join(sorted(native.features))),
+        ]
     except PrunusError as error:
-        processor = Finding("processor", False, error.found, error.do)
+        processor = [Finding("processor", False, error.found, error.do)]
     folder = cache_dir()
     sizes = [path.stat().st_size for path in folder.rglob("*") if path.is_file()]
     return [
-        processor,
+        *processor,
         Finding("python", None, platform.python_version()),
         Finding("kernel cache", None, f"{folder}: {kilobytes(sum(sizes))} in {len(sizes)} files"),
     ]
