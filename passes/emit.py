@@ -15,15 +15,20 @@ class Emitter:
 
     Calling it with a target and arguments adds a call; the methods write the five views that stay in a graph
     (reshape, permute, slice, select, expand) and leave out those that would change nothing.
+
+    Args:
+        graph: the graph.
+        before: the node ahead of which it writes.
+        name: what names of new nodes start with; the name of `before` by default.
     """
 
-    def __init__(self, graph: Graph, before: Node) -> None:
-        self.graph, self.before = graph, before
+    def __init__(self, graph: Graph, before: Node, *, name: str = "") -> None:
+        self.graph, self.before, self.name = graph, before, name or before.name
         self.mode = FakeTensorMode(allow_non_fake_inputs=True)
 
     def __call__(self, target: torch._ops.OpOverload, *args: Any, **kwargs: Any) -> Node:
         with self.graph.graph.inserting_before(self.before):
-            name = f"{self.before.name}_{target._schema.name.split('::')[1].strip('_')}"
+            name = f"{self.name}_{target._schema.name.split('::')[1].strip('_')}"
             node = self.graph.graph.create_node("call_function", target, args, kwargs, name)
         with self.mode, torch.no_grad():
             result = target(*torch.fx.map_arg(args, self.describe), **torch.fx.map_arg(kwargs, self.describe))

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch.fx import Interpreter, Node
 
+from prunus.passes.fake_quantization import FAKES
 from prunus.passes.graph import Graph, aten, calls, copy_graph, inputs, is_op, shape, value
 
 # A batch larger by this factor shows which dimension of each value is the batch: no other size grows along.
@@ -62,7 +63,33 @@ def open_batch(graph: Graph) -> Graph | None:
 
     before:  reshape(x, [1, 16, 49])
     after:   reshape(x, [-1, 16, 49])
+
+    Fake quantisation is left out while that is tried: there the last bit of a number decides over a whole step.
     """
+    opened = _open_batch(_rewrite_fakes(copy_graph(graph)))
+    return None if opened is None else _restore_fakes(opened, graph)
+
+
+def _rewrite_fakes(graph: Graph) -> Graph:
+    """fake_quantize(x, scale, ...) --> clone(x)"""
+    for node in calls(graph, *FAKES):
+        node.args, node.target = node.args[:1], aten.clone.default
+    graph.recompile()
+    return graph
+
+
+def _restore_fakes(graph: Graph, original: Graph) -> Graph:
+    """Make fake quantisation again of the nodes that are so in `original`."""
+    twins = {node.name: node for node in graph.graph.nodes}
+    for node in calls(original, *FAKES):
+        twin = twins[node.name]
+        twin.args = (*twin.args, *torch.fx.map_arg(node.args[1:], lambda read: twins[read.name]))
+        twin.target = node.target
+    graph.recompile()
+    return graph
+
+
+def _open_batch(graph: Graph) -> Graph | None:
     nodes = inputs(graph)
     sizes = {shape(node)[0] for node in nodes if shape(node)}
     if len(sizes) != 1 or any(not shape(node) for node in nodes):
@@ -151,7 +178,9 @@ class _Opener(Interpreter):
         parts: list[Node] = list(node.args[0])  # type: ignore[arg-type]
         grown = next((dim for dim in map(self._grown, parts) if dim is not None), None)
         if grown is not None:
-            node.update_arg(0, [part if self._grown(part) is not None else self._repeat(part, grown, node) for part in parts])
+            node.update_arg(
+                0, [part if self._grown(part) is not None else self._repeat(part, grown, node) for part in parts]
+            )
 
     def _repeat_states(self, node: Node) -> None:
         """Repeat the initial states of recurrent layers, (layers, batch, hidden)."""

@@ -1,13 +1,14 @@
 """What users ask of compression: frozen records, checked when they are made."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from prunus.errors import PruneError
+from prunus.errors import PruneError, QuantizeError, did_you_mean
 
 BUDGETS = ("ratio", "macs", "parameters", "bytes", "latency", "latency_ms")
+OBSERVERS = ("min_max", "moving_average", "quantile", "mse", "entropy")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,3 +79,45 @@ class Prune:
     def amount(self) -> float:
         """The budget: a share, or milliseconds."""
         return float(getattr(self, self.budget))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quantize:
+    """Static int8: convolutions and linear layers, and what stands between them, compute in integers.
+
+    Attributes:
+        calibration: batches of inputs, each a tensor or array, or a tuple of one for each input, with the samples along
+            dimension 0. A few hundred samples like those that the model will see; no labels.
+        observer: how the range of an activation follows from the samples: "min_max", "moving_average", "quantile",
+            "mse", "entropy".
+        training: None quantises the model as it is; "lsq" rounds while it is trained, with learned steps.
+        bits: of weights, 2 to 8. Some targets take 7 of 8, where that is faster.
+        keep: patterns of layers that stay in float32, "head.*", by names of parameters or of nodes.
+        correct_bias: without training, take back what rounding adds to the mean of each channel.
+        equalize: first even out the ranges of channels between layers.
+        embeddings: store tables of embeddings that feed float32 layers as int8 rows.
+
+    Raises:
+        QuantizeError: an unknown name or a number out of range.
+    """
+
+    calibration: Iterable[Any]
+    observer: str = "quantile"
+    training: str | None = None
+    bits: int = 8
+    keep: Sequence[str] = ()
+    correct_bias: bool = True
+    equalize: bool = False
+    embeddings: bool = True
+
+    def __post_init__(self) -> None:
+        if self.observer not in OBSERVERS:
+            raise QuantizeError(f"Quantize got observer={self.observer!r}", do=did_you_mean(self.observer, OBSERVERS))
+        if self.training not in (None, "lsq"):
+            raise QuantizeError(f"Quantize got training={self.training!r}", expected='None or "lsq"')
+        if self.bits not in range(2, 9):
+            raise QuantizeError(f"Quantize got bits={self.bits!r}", expected="a whole number from 2 to 8")
+        if isinstance(self.keep, str):
+            raise QuantizeError(
+                f"keep={self.keep!r} is one string", expected="a list", do=f"write keep=[{self.keep!r}]"
+            )

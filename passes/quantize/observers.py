@@ -1,0 +1,108 @@
+"""From the statistics of a value to the range that its int8 grid spans: one function for each observer."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
+from prunus.passes.quantize.statistics import Statistics
+
+STEPS = INT8_HIGH - INT8_LOW
+SHARES = 33
+"""Shares of each side of the range that `mse` and `entropy` try."""
+
+
+@dataclass(frozen=True)
+class Range:
+    """From the least to the largest number that the grid holds; what lies outside is clipped."""
+
+    low: float
+    high: float
+
+
+Observer = Callable[[Statistics], Range]
+
+
+def min_max(seen: Statistics) -> Range:
+    """Everything that was seen."""
+    return Range(seen.low, seen.high)
+
+
+def moving_average(seen: Statistics) -> Range:
+    """The extremes of a batch, averaged with momentum 0.9: single outliers count little."""
+    return Range(seen.moving_low, seen.moving_high)
+
+
+def quantile(seen: Statistics, share: float = 0.9999) -> Range:
+    """All but the outermost `1 - share` of the numbers on each side; half a bin is the resolution.
+
+    A value that never is below 0, such as ReLU's, loses nothing at 0.
+    """
+    sums = seen.counts.cumsum(0) / seen.counts.sum()
+    width = (seen.high - seen.low) / len(sums)
+    first = int(torch.searchsorted(sums, 1 - share, right=True))
+    last = int(torch.searchsorted(sums, share))
+    return Range(seen.low + first * width, seen.low + min(last + 1, len(sums)) * width)
+
+
+def mse(seen: Statistics) -> Range:
+    """The range with the least mean square error of rounding and clipping together."""
+    return min(_candidates(seen), key=lambda tried: _square_error(seen, tried))
+
+
+def entropy(seen: Statistics) -> Range:
+    """The range whose 256 steps keep most of the distribution: least Kullback-Leibler divergence (Migacz, 2017)."""
+    return min(_candidates(seen), key=lambda tried: _divergence(seen, tried))
+
+
+OBSERVERS: dict[str, Observer] = {
+    "min_max": min_max,
+    "moving_average": moving_average,
+    "quantile": quantile,
+    "mse": mse,
+    "entropy": entropy,
+}
+NEED_HISTOGRAM = frozenset({"quantile", "mse", "entropy"})
+
+
+def _candidates(seen: Statistics) -> Iterator[Range]:
+    """Yield ranges: shares of what lies above 0, with shares of what lies below; the whole range first."""
+    low, high = min(seen.low, 0.0), max(seen.high, 0.0)
+    shares = torch.linspace(1.0, 0.2, SHARES).tolist()
+    for below in shares if low < 0 else [1.0]:
+        for above in shares if high > 0 else [1.0]:
+            yield Range(low * below, high * above)
+
+
+def _square_error(seen: Statistics, tried: Range) -> float:
+    values = seen.centres
+    scale = max((tried.high - tried.low) / STEPS, 1e-30)
+    rounded = torch.round((values.clamp(tried.low, tried.high) - tried.low) / scale) * scale + tried.low
+    return float(((rounded - values).square() * seen.counts).sum())
+
+
+def _divergence(seen: Statistics, tried: Range) -> float:
+    """Return KL(P | Q): P clips into its outermost bins, Q spreads each step evenly over the bins that P fills."""
+    values, counts = seen.centres, seen.counts
+    inside = (values >= tried.low) & (values <= tried.high)
+    if not bool((counts * inside).any()):
+        return float("inf")
+    first, last = (int(index) for index in inside.nonzero().flatten()[[0, -1]])
+    clipped = counts[first : last + 1].clone()
+    reference = clipped.clone()
+    reference[0] += counts[:first].sum()
+    reference[-1] += counts[last + 1 :].sum()
+    step = torch.div(torch.arange(len(clipped)) * (STEPS + 1), len(clipped), rounding_mode="floor")
+    filled = reference > 0
+    total = torch.zeros(STEPS + 1, dtype=torch.float64).index_add_(0, step, clipped)
+    support = torch.zeros(STEPS + 1, dtype=torch.float64).index_add_(0, step, filled.double())
+    approximated = (total / support.clamp_min(1))[step]
+    return _kullback_leibler(reference[filled], approximated[filled])
+
+
+def _kullback_leibler(p: Tensor, q: Tensor) -> float:
+    """Return the divergence of two positive histograms; where only `q` is empty it counts as one part in a million."""
+    p, q = p / p.sum(), q.clamp_min(1e-6 * float(q.sum())) / q.sum()
+    return float((p * (p / q).log()).sum())
