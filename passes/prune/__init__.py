@@ -6,6 +6,7 @@
 """
 
 from prunus.passes.prune.apply import apply_cut
+from prunus.passes.prune.dependencies import dependency_graph
 from prunus.passes.prune.groups import Group, Protected
 from prunus.passes.prune.importance import MEASURES, Scene
 from prunus.passes.prune.latency import EstimatedLatency, LatencyModel
@@ -27,6 +28,7 @@ __all__ = [
     "Trace",
     "apply_cut",
     "apply_plan",
+    "dependency_graph",
     "describe",
     "plan_pruning",
     "prune",

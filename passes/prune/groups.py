@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from torch.fx import Node
 
+from prunus.passes.prune.dependencies import dependency_graph, way
 from prunus.passes.prune.rules.registry import Role
 from prunus.passes.prune.trace import Trace
 from prunus.passes.prune.units import Axes, Unit, find_units
@@ -57,12 +58,14 @@ class Protected:
         channels: how many stay.
         total: how many it has.
         reason: why.
+        way: nodes from the layer's weight to the one that the reason names, where they share channels.
     """
 
     layer: str
     channels: int
     total: int
     reason: Reason
+    way: tuple[str, ...] = ()
 
 
 def find_groups(trace: Trace, axes: Axes) -> list[Group]:
@@ -94,7 +97,7 @@ def find_groups(trace: Trace, axes: Axes) -> list[Group]:
 
 def find_protected(trace: Trace) -> list[Protected]:
     """Return the layers with channels that stay, in the order of the graph."""
-    names = _parameter_names(trace)
+    names, dependencies = _parameter_names(trace), dependency_graph(trace)
     found: dict[str, Protected] = {}
     for role in trace.roles:
         if role.kind != "out":
@@ -102,9 +105,10 @@ def find_protected(trace: Trace) -> list[Protected]:
         labels = trace.of(role.parameter)[role.dim]
         frozen = labels[trace.classes.frozen(labels)]
         reason = trace.classes.reason(int(frozen[0])) if len(frozen) else None
-        if reason is not None:
-            layer = layer_name(names[role.parameter])
-            found.setdefault(layer, Protected(layer, len(frozen), len(labels), reason))
+        layer = layer_name(names[role.parameter])
+        if reason is not None and layer not in found:
+            steps = way(dependencies, trace, int(frozen[0]), (role.parameter, 0, role.dim), reason.node)
+            found[layer] = Protected(layer, len(frozen), len(labels), reason, steps)
     return list(found.values())
 
 

@@ -90,8 +90,9 @@ class PrunePlan:
         table.add_column("layer")
         table.add_column("channels", justify="right")
         table.add_column("why")
+        table.add_column("by way of")
         for one in self.protected:
-            table.add_row(one.layer, f"{one.channels} of {one.total}", str(one.reason))
+            table.add_row(one.layer, f"{one.channels} of {one.total}", str(one.reason), _listed(list(one.way[1:-1]), 6))
         return table
 
     def __str__(self) -> str:

@@ -150,7 +150,8 @@ def find_units(trace: Trace, axes: Axes) -> list[Unit]:
     closure = _Closure(trace.classes)
     parameters = {node.name for node in trace.graph.graph.nodes if node.op == "get_attr"}
     touching = {axis for axis, places in enumerate(axes.places) if any(name in parameters for name, _, _ in places)}
-    candidates = np.fromiter(axes.holds, dtype=np.int64, count=len(axes.holds))
+    # Groups of a convolution are factors of its channels, and no dimension of any tensor.
+    candidates = np.unique(np.array([*axes.holds, *closure.as_factor], dtype=np.int64))
     found: dict[frozenset[int], Unit] = {}
     for seed in candidates[~trace.classes.frozen(candidates)].tolist():
         if seed in closure.as_merged:
