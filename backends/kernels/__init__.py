@@ -12,8 +12,10 @@ from prunus.backends.kernels.matmul import MatrixProduct
 from prunus.backends.kernels.norm import Normalization
 from prunus.backends.kernels.pad import PadWithConstant
 from prunus.backends.kernels.pool import Pools
+from prunus.backends.kernels.quantized_average import IntegerAverage
 from prunus.backends.kernels.quantized_convolution import IntegerConvolution
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise
+from prunus.backends.kernels.quantized_lookup import LookupTable
 from prunus.backends.kernels.quantized_matmul import IntegerMatrixProduct
 from prunus.backends.kernels.recurrent import RecurrentLayer
 from prunus.backends.kernels.reduce import Reductions
@@ -32,6 +34,8 @@ FAMILIES: tuple[Family, ...] = (
     IntegerMatrixProduct(),
     IntegerDepthwise(),
     IntegerConvolution(),
+    IntegerAverage(),
+    LookupTable(),
     Reductions(),
     SoftmaxRows(),
     ChannelNormalization(),

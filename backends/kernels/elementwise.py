@@ -7,7 +7,7 @@ from typing import Any
 from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, address, evaluate, kernel, load, loop, pieces, split, store, when
-from prunus.backends.kernels.expression import operation_count
+from prunus.backends.kernels.expression import operation_count, walk
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.tir import T
@@ -51,8 +51,9 @@ class ElementwiseChain(Defaults):
         return Match(problem, (), request.outputs, request.operands, shares=tuple(range(len(request.operands))))
 
     def knobs(self, problem: Elementwise, target: Target) -> Sequence[ElementwiseKnob]:
-        dtypes = [problem.epilogue.dtype, *(operand.dtype for operand in problem.epilogue.operands)]
-        widest = max({"float64": 64, "int64": 64}.get(dtype, 32) for dtype in dtypes)
+        dtypes = {item.dtype for item in walk(problem.epilogue.expression)} | {problem.epilogue.dtype}
+        bytes_only = dtypes <= {"int8", "uint8"}
+        widest = max({"float64": 64, "int64": 64}.get(dtype, 8 if bytes_only else 32) for dtype in dtypes)
         lanes = target.vector_bits // widest
         return [ElementwiseKnob(lanes, unroll) for unroll in (2, 4, 1, 8)]
 
