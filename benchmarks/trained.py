@@ -84,7 +84,7 @@ def voice(folder: Path) -> list[Case]:
     """Voice activity: PulseVAD on windows, Silero on streams."""
     with np.load(folder / "clips.npz") as clips:
         audio, speech = clips["audio"].astype(np.float32) / 32768, clips["speech"]
-    windows = _log_mel(audio.reshape(-1, 3200), np.load(folder / "mel_filterbank.npy"))
+    windows = log_mel(audio.reshape(-1, 3200), np.load(folder / "mel_filterbank.npy"))
     pulse = Case(
         "pulsevad, ONNX", folder / "pulsevad_2.1k.onnx", (windows[:1],), windows, _speech_windows(speech, 3200).ravel()
     )
@@ -179,7 +179,7 @@ def _speech_windows(speech: np.ndarray, samples: int) -> np.ndarray:
     return marks[:, : count * samples].reshape(len(marks), count, samples).mean(2) >= 0.5
 
 
-def _log_mel(sound: np.ndarray, filters: np.ndarray) -> np.ndarray:
+def log_mel(sound: np.ndarray, filters: np.ndarray) -> np.ndarray:
     """Turn (N, 3200) sound into the (N, 64, 21) spectrum that PulseVAD was trained with."""
     emphasised = np.concatenate([sound[:, :1], sound[:, 1:] - 0.97 * sound[:, :-1]], axis=1)
     scaled = (emphasised - emphasised.mean(1, keepdims=True)) / (emphasised.std(1, keepdims=True) + 1e-5)

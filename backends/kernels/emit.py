@@ -7,7 +7,7 @@ from typing import Any
 
 from prunus.backends.kernels.expression import Accumulator, Apply, Expression, Number, Operand
 from prunus.backends.kernels.tir import IRBuilder, T
-from prunus.backends.kernels.vector_math import OPERATIONS, Math, lane_dtype, splat
+from prunus.backends.kernels.vector_math import OPERATIONS, TESTS, WIDER, Math, lane_dtype, splat
 
 Index = Any
 Vector = Any
@@ -196,17 +196,25 @@ def evaluate(expression: Expression, lanes: int, accumulator: Vector | None, rea
                 result = bind(read(index, lanes), item.dtype, lanes)
             case Number(value, dtype):
                 return splat(value, dtype, lanes)
+            case Apply("cast", (argument,), dtype):
+                result = bind(convert(visit(argument), argument.dtype, dtype, lanes), dtype, lanes)
             case Apply(op, arguments, dtype):
-                values = [visit(argument) for argument in arguments]
-                source = arguments[-1].dtype
-                if op == "cast":
-                    result = convert(values[0], source, dtype, lanes)
-                else:
-                    # Comparisons compute in the dtype of what they compare.
-                    compares = dtype == "bool" and op not in ("and", "or", "xor", "not", "select")
-                    result = OPERATIONS[op](*values, Math(source if compares else dtype, lanes))
-                result = bind(result, dtype, lanes)
+                result = bind(_apply(op, arguments, [visit(each) for each in arguments], dtype, lanes), dtype, lanes)
         done[item] = result
         return result
 
     return visit(expression)
+
+
+def _apply(op: str, arguments: Sequence[Expression], values: Sequence[Vector], dtype: str, lanes: int) -> Vector:
+    """Compute one operation, in a wider dtype where its own is too narrow to compute in."""
+    narrow = arguments[-1].dtype
+    wide = WIDER.get(narrow, narrow)
+    # The condition of a selection is no number.
+    numbers = range(1 if op == "select" else 0, len(values))
+    widened = [convert(v, narrow, wide, lanes) if i in numbers and wide != narrow else v for i, v in enumerate(values)]
+    if op in TESTS:
+        return OPERATIONS[op](*widened, Math(wide, lanes))
+    if wide == narrow:
+        return OPERATIONS[op](*widened, Math(dtype, lanes))
+    return convert(OPERATIONS[op](*widened, Math(wide, lanes)), wide, dtype, lanes)

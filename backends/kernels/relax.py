@@ -137,6 +137,7 @@ def _chain(call: AtenCall, epilogue: Epilogue, target: Target) -> Chain:
     return Chain(function, family.units(problem, knob), tuple(layout.dtype for layout in operands), epilogue.dtype)
 
 
+@lru_cache(maxsize=4096)  # parts occur many times
 def _after_result(expression: Expression) -> Expression:
     """Let the accumulator be operand 0, in front of the others."""
     match expression:

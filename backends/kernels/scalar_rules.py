@@ -69,7 +69,10 @@ def number(constant: float | int | bool, dtype: str) -> Number:
     """Return a constant of `dtype`."""
     if dtype == "bool":
         return Number(bool(constant), dtype)
-    return Number(float(constant) if dtype.startswith("float") else int(constant), dtype)
+    if dtype.startswith("float"):
+        return Number(float(constant), dtype)
+    # -1 in uint8 is 255.
+    return Number(int(constant) & 0xFF if dtype == "uint8" else int(constant), dtype)
 
 
 def _lift(argument: object, dtype: str) -> Expression:
@@ -106,7 +109,7 @@ def _unary(op: str) -> Rule:
 
 for _target, _op in {
     aten.add: "add", aten.sub: "sub", aten.mul: "mul", aten.maximum: "max", aten.minimum: "min",
-    aten.bitwise_and: "and", aten.bitwise_or: "or", aten.bitwise_xor: "xor", aten.atan2: "atan2", aten.fmod: "fmod",
+    aten.bitwise_and: "and", aten.bitwise_or: "or", aten.bitwise_xor: "xor", aten.fmod: "fmod",
 }.items():  # fmt: skip
     RULES[_target] = _binary(_op)
 for _target, _op in {aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge", aten.eq: "eq", aten.ne: "ne"}.items():
@@ -122,6 +125,14 @@ for _target, _op in {
 
 def _call(op: str, *arguments: Expression) -> Apply:
     return Apply(op, arguments, arguments[-1].dtype)
+
+
+def _test(op: str, *arguments: Expression) -> Apply:
+    return Apply(op, arguments, "bool")
+
+
+def _select(condition: Expression, yes: Expression, no: Expression) -> Apply:
+    return Apply("select", (condition, yes, no), no.dtype)
 
 
 def _clamp(x: Expression, low: float, high: float) -> Expression:
@@ -146,48 +157,79 @@ def _exact(divisor: float) -> bool:
 @rule(aten.div.Tensor_mode)
 def _div_mode(node: Node, left: object, right: object, *, rounding_mode: str | None = None) -> Expression:
     dtype = dtype_of(node)
-    if dtype.startswith("float"):
-        quotient = _call("div", _lift(left, dtype), _lift(right, dtype))
-        return _call(rounding_mode, quotient) if rounding_mode else quotient
-    return _call(
-        {"floor": "floordiv", "trunc": "truncdiv"}[str(rounding_mode)], _lift(left, dtype), _lift(right, dtype)
-    )
+    first, second = _lift(left, dtype), _lift(right, dtype)
+    if not dtype.startswith("float"):
+        return _call({"floor": "floordiv", "trunc": "truncdiv"}[str(rounding_mode)], first, second)
+    if rounding_mode == "floor":
+        # Where the division would round up to a whole number, floor(a / b) is one too much: 1 // 0.1 is 9.
+        whole = _call("round", _call("div", _call("sub", first, _float_remainder(first, second)), second))
+        return _select(_test("eq", second, number(0, dtype)), _call("div", first, second), whole)
+    quotient = _call("div", first, second)
+    return _call("trunc", quotient) if rounding_mode == "trunc" else quotient
 
 
 @rule(aten.remainder)
 def _remainder(node: Node, left: object, right: object) -> Expression:
     dtype = dtype_of(node)
     first, second = _lift(left, dtype), _lift(right, dtype)
-    if not dtype.startswith("float"):
-        return _call("floormod", first, second)
-    return _call("sub", first, _call("mul", _call("floor", _call("div", first, second)), second))
+    return _float_remainder(first, second) if dtype.startswith("float") else _call("floormod", first, second)
+
+
+def _float_remainder(first: Expression, second: Expression) -> Expression:
+    """fmod with the sign of the divisor."""
+    zero, rest = number(0, first.dtype), _call("fmod", first, second)
+    signs_differ = _test("lt", _call("mul", rest, second), zero)
+    return _select(signs_differ, _call("add", rest, second), rest)
+
+
+@rule(aten.atan2)
+def _atan2(node: Node, left: object, right: object) -> Expression:
+    return _call("atan2", _lift(left, dtype_of(node)), _lift(right, dtype_of(node)))
 
 
 @rule(aten.pow.Tensor_Scalar)
 def _pow_scalar(node: Node, x: Expression, exponent: float) -> Expression:
     base = cast(x, dtype_of(node))
-    if exponent == 2:
-        return _call("mul", base, base)
-    if exponent == 3:
-        return _call("mul", _call("mul", base, base), base)
+    if float(exponent).is_integer() and abs(exponent) <= _LARGEST_PRODUCT:
+        product = _product(base, abs(int(exponent)))
+        return product if exponent >= 0 else _call("div", number(1, base.dtype), product)
     if exponent == 0.5:
         return _call("sqrt", base)
     if exponent == -0.5:
         return _call("div", number(1, base.dtype), _call("sqrt", base))
-    if exponent == -1:
-        return _call("div", number(1, base.dtype), base)
-    return _call("pow", base, number(exponent, base.dtype))
+    return _power(base, number(exponent, base.dtype))
+
+
+# Powers up to this one are products.
+_LARGEST_PRODUCT = 64
+
+
+def _product(base: Expression, exponent: int) -> Expression:
+    """base ** exponent by squares."""
+    if exponent == 0:
+        return number(1, base.dtype)
+    if exponent == 1:
+        return base
+    half = _product(base, exponent // 2)
+    square = _call("mul", half, half)
+    return _call("mul", square, base) if exponent % 2 else square
 
 
 @rule(aten.pow.Tensor_Tensor)
 def _pow(node: Node, base: object, exponent: object) -> Expression:
-    dtype = dtype_of(node)
-    return _call("pow", _lift(base, dtype), _lift(exponent, dtype))
+    return _power(_lift(base, dtype_of(node)), _lift(exponent, dtype_of(node)))
+
+
+def _power(base: Expression, exponent: Expression) -> Expression:
+    """base ** exponent; integers in float64, which holds their powers up to 2**53."""
+    if base.dtype.startswith("float"):
+        return _call("pow", base, exponent)
+    return cast(_call("pow", cast(base, "float64"), cast(exponent, "float64")), base.dtype)
 
 
 @rule(aten.rsqrt)
 def _rsqrt(node: Node, x: Expression) -> Expression:
-    return _call("div", number(1, x.dtype), _call("sqrt", x))
+    return _call("div", number(1, dtype_of(node)), _call("sqrt", cast(x, dtype_of(node))))
 
 
 @rule(aten.reciprocal)
@@ -216,7 +258,7 @@ def _leaky_relu(node: Node, x: Expression, slope: float = 0.01) -> Expression:
     scaled = _call("mul", x, number(slope, x.dtype))
     if 0 <= slope <= 1:
         return _call("max", x, scaled)
-    return Apply("select", (Apply("gt", (x, number(0, x.dtype)), "bool"), x, scaled), x.dtype)
+    return _select(_test("gt", x, number(0, x.dtype)), x, scaled)
 
 
 @rule(aten.elu)
@@ -226,7 +268,7 @@ def _elu(node: Node, x: Expression, alpha: float = 1, scale: float = 1, input_sc
 
     grown = _call("sub", _call("exp", _call("mul", _call("min", x, constant(0)), constant(input_scale))), constant(1))
     negative = _call("mul", grown, constant(alpha * scale))
-    return Apply("select", (Apply("gt", (x, constant(0)), "bool"), _call("mul", x, constant(scale)), negative), x.dtype)
+    return _select(_test("gt", x, constant(0)), _call("mul", x, constant(scale)), negative)
 
 
 @rule(aten.hardsigmoid)
@@ -263,7 +305,7 @@ def _softplus(node: Node, x: Expression, beta: float = 1, threshold: float = 20)
     scaled = _call("mul", x, number(beta, x.dtype))
     tail = _call("log1p", _call("exp", _call("neg", _call("abs", scaled))))
     soft = _call("add", _call("max", x, number(0, x.dtype)), _call("mul", tail, number(1 / beta, x.dtype)))
-    return Apply("select", (Apply("gt", (scaled, number(threshold, x.dtype)), "bool"), x, soft), x.dtype)
+    return _select(_test("gt", scaled, number(threshold, x.dtype)), x, soft)
 
 
 @rule(aten.mish)
@@ -274,21 +316,25 @@ def _mish(node: Node, x: Expression) -> Expression:
 @rule(aten.sign)
 def _sign(node: Node, x: Expression) -> Expression:
     one, minus, zero = (number(v, x.dtype) for v in (1, -1, 0))
-    negative = Apply("select", (Apply("lt", (x, zero), "bool"), minus, zero), x.dtype)
-    return Apply("select", (Apply("gt", (x, zero), "bool"), one, negative), x.dtype)
+    if x.dtype in ("bool", "uint8"):
+        return cast(cast(x, "bool"), x.dtype)
+    return _select(_test("gt", x, zero), one, _select(_test("lt", x, zero), minus, zero))
 
 
 @rule(aten.where.self)
 def _where(node: Node, condition: Expression, yes: object, no: object) -> Expression:
     dtype = dtype_of(node)
-    return Apply("select", (cast(condition, "bool"), _lift(yes, dtype), _lift(no, dtype)), dtype)
+    return _select(cast(condition, "bool"), _lift(yes, dtype), _lift(no, dtype))
 
 
-@rule(aten.logical_not, aten.bitwise_not)
-def _not(node: Node, x: Expression) -> Expression:
-    if x.dtype != "bool" and "bitwise" in str(node.target):
-        return _call("sub", number(-1, x.dtype), x)
-    return Apply("not", (cast(x, "bool"),), "bool")
+@rule(aten.logical_not)
+def _logical_not(node: Node, x: Expression) -> Expression:
+    return _test("not", x)
+
+
+@rule(aten.bitwise_not)
+def _bitwise_not(node: Node, x: Expression) -> Expression:
+    return _test("not", x) if x.dtype == "bool" else _call("sub", number(-1, x.dtype), x)
 
 
 @rule(aten._to_copy)

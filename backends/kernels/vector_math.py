@@ -1,7 +1,8 @@
 """Operations on vectors of lanes as TIR expressions: one table for every kernel.
 
 The transcendental functions are polynomials of our own: TVM turns `exp` of a vector into one libm call a lane.
-Errors are relative to float64, over the range where the result is a normal number.
+Errors are relative to float64, over the range where the result is a normal number. They are for float32; float64 calls libm
+once a lane. `max` and `min` of a NaN and a number are one of the two, as the processor has it.
 """
 
 import math
@@ -61,7 +62,8 @@ def exp(x: Vector, m: Math) -> Vector:
 
     Results below 1.2e-38 are 0, those above 3.4e38 infinity.
     """
-    clamped = T.bind(T.min(T.max(x, m(-87.336544)), m(88.7228317)))
+    # In this order NaN passes the clamp.
+    clamped = T.bind(T.min(m(88.7228317), T.max(m(-87.336544), x)))
     n = T.bind(m.llvm("llvm.floor", m.fma(clamped, m(1.44269504088896341), m(0.5))))
     r = T.bind(m.fma(n, m(-0.693359375), clamped))
     r = T.bind(m.fma(n, m(2.12194440e-4), r))
@@ -81,12 +83,12 @@ def nearest_int(x: Vector, m: Math) -> Vector:
 
 def sigmoid(x: Vector, m: Math) -> Vector:
     """1 / (1 + exp(-x))."""
-    return T.bind(m(1) / (m(1) + exp(m(0) - x, m)))
+    return T.bind(m(1) / (m(1) + OPERATIONS["exp"](m(0) - x, m)))
 
 
 def tanh(x: Vector, m: Math) -> Vector:
     """tanh with an absolute error below 3e-7: the rational form of degree 13/6 that Eigen uses, exact signs at both ends."""
-    c = T.bind(T.min(T.max(x, m(-7.90531110763549805)), m(7.90531110763549805)))
+    c = T.bind(T.min(m(7.90531110763549805), T.max(m(-7.90531110763549805), x)))
     square = T.bind(c * c)
     numerator = m.polynomial(
         square,
@@ -150,9 +152,10 @@ def log1p(x: Vector, m: Math) -> Vector:
     return T.bind(T.Select(m.llvm("llvm.fabs", x) < m(0.4), s * series, log(x + m(1), m)))
 
 
-def _expm1_series(x: Vector, m: Math) -> Vector:
-    """exp(x) - 1 near zero, where the difference would cancel: the Taylor series of degree 6."""
-    return T.bind(x * m.polynomial(x, [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1]))
+def expm1(x: Vector, m: Math) -> Vector:
+    """exp(x) - 1: near zero, where the difference would cancel, the Taylor series of degree 6."""
+    near = x * m.polynomial(x, [1 / 720, 1 / 120, 1 / 24, 1 / 6, 1 / 2, 1])
+    return T.bind(T.Select(m.llvm("llvm.fabs", x) < m(0.1), near, exp(x, m) - m(1)))
 
 
 def power(x: Vector, y: Vector, m: Math) -> Vector:
@@ -171,10 +174,11 @@ def _libm(name: str) -> Callable[..., Vector]:
 
     def call(*arguments: Vector) -> Vector:
         *vectors, m = arguments
+        function = f"{name}f" if m.dtype == "float32" else name
         if m.lanes == 1:
-            return T.call_pure_extern("float32", name, *vectors)
+            return T.call_pure_extern(m.dtype, function, *vectors)
         calls = [
-            T.call_pure_extern("float32", name, *(lane(vector, index) for vector in vectors))
+            T.call_pure_extern(m.dtype, function, *(lane(vector, index) for vector in vectors))
             for index in range(m.lanes)
         ]
         return tvm.tirx.Shuffle(calls, list(range(m.lanes)))
@@ -182,18 +186,33 @@ def _libm(name: str) -> Callable[..., Vector]:
     return call
 
 
+def _fast(function: Callable[..., Vector], name: str) -> Callable[..., Vector]:
+    """A function of this module for float32, libm's of the same meaning for float64."""
+    exact = _libm(name)
+    return lambda *arguments: (function if arguments[-1].dtype == "float32" else exact)(*arguments)
+
+
 def lane(vector: Vector, index: int) -> Vector:
     """Return one lane of a vector."""
     return tvm.tirx.Shuffle([vector], [index])
 
 
-def _float_or_integer(
-    float_intrinsic: str, integer: Callable[[Vector, Math], Vector]
-) -> Callable[[Vector, Math], Vector]:
-    return lambda x, m: m.llvm(float_intrinsic, x) if m.dtype.startswith("float") else integer(x, m)
+def _rounding(intrinsic: str) -> Callable[[Vector, Math], Vector]:
+    """Rounding of floats; integers are whole already."""
+    return lambda x, m: m.llvm(intrinsic, x) if m.dtype.startswith("float") else x
 
 
-# op -> function(arguments..., Math of the result's dtype and lanes)
+def absolute(x: Vector, m: Math) -> Vector:
+    """abs(x)."""
+    return m.llvm("llvm.fabs", x) if m.dtype.startswith("float") else T.Select(x < m(0), m(0) - x, x)
+
+
+def fmod(a: Vector, b: Vector, m: Math) -> Vector:
+    """a - b * trunc(a / b), exactly."""
+    return _libm("fmod")(a, b, m) if m.dtype.startswith("float") else T.truncmod(a, b)
+
+
+# op -> function(arguments..., Math of the dtype in which it computes, and lanes)
 OPERATIONS: dict[str, Callable[..., Vector]] = {
     "add": lambda a, b, m: a + b,
     "sub": lambda a, b, m: a - b,
@@ -201,23 +220,23 @@ OPERATIONS: dict[str, Callable[..., Vector]] = {
     "div": lambda a, b, m: a / b,
     "max": lambda a, b, m: T.max(a, b),
     "min": lambda a, b, m: T.min(a, b),
-    "and": lambda a, b, m: T.And(a, b) if m.dtype == "bool" else a & b,
-    "or": lambda a, b, m: T.Or(a, b) if m.dtype == "bool" else a | b,
-    "xor": lambda a, b, m: a != b if m.dtype == "bool" else a ^ b,
-    "not": lambda a, m: T.Not(a),
+    "and": lambda a, b, m: a & b,
+    "or": lambda a, b, m: a | b,
+    "xor": lambda a, b, m: a ^ b,
     "lt": lambda a, b, m: a < b,
     "le": lambda a, b, m: a <= b,
     "gt": lambda a, b, m: a > b,
     "ge": lambda a, b, m: a >= b,
     "eq": lambda a, b, m: a == b,
     "ne": lambda a, b, m: a != b,
+    "not": lambda a, m: a == m(0),
     "select": lambda c, a, b, m: T.Select(c, a, b),
     "neg": lambda a, m: m(0) - a,
-    "abs": _float_or_integer("llvm.fabs", lambda a, m: T.Select(a < m(0), m(0) - a, a)),
-    "floor": _float_or_integer("llvm.floor", lambda a, m: a),
-    "ceil": _float_or_integer("llvm.ceil", lambda a, m: a),
-    "trunc": _float_or_integer("llvm.trunc", lambda a, m: a),
-    "round": _float_or_integer("llvm.rint", lambda a, m: a),
+    "abs": absolute,
+    "floor": _rounding("llvm.floor"),
+    "ceil": _rounding("llvm.ceil"),
+    "trunc": _rounding("llvm.trunc"),
+    "round": _rounding("llvm.rint"),
     "sqrt": lambda a, m: m.llvm("llvm.sqrt", a),
     "nearest_int": lambda a, m: nearest_int(a, Math("float32", m.lanes)),
     # A product that must be rounded before something is added: LLVM may fuse any other.
@@ -225,15 +244,21 @@ OPERATIONS: dict[str, Callable[..., Vector]] = {
     "floordiv": lambda a, b, m: T.floordiv(a, b),
     "truncdiv": lambda a, b, m: T.truncdiv(a, b),
     "floormod": lambda a, b, m: T.floormod(a, b),
-    "exp": exp,
+    "fmod": fmod,
     "sigmoid": sigmoid,
-    "tanh": tanh,
-    "erf": erf,
-    "log": log,
-    "log1p": log1p,
-    "pow": power,
-    "expm1": lambda a, m: T.Select(m.llvm("llvm.fabs", a) < m(0.1), _expm1_series(a, m), exp(a, m) - m(1)),
-    "fmod": _libm("fmodf"),
-    "atan2": _libm("atan2f"),
-    **{name: _libm(f"{name}f") for name in ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh")},
+    "exp": _fast(exp, "exp"),
+    "expm1": _fast(expm1, "expm1"),
+    "tanh": _fast(tanh, "tanh"),
+    "erf": _fast(erf, "erf"),
+    "log": _fast(log, "log"),
+    "log1p": _fast(log1p, "log1p"),
+    "pow": _fast(power, "pow"),
+    **{name: _libm(name) for name in ("sin", "cos", "tan", "asin", "acos", "atan", "atan2", "sinh", "cosh")},
 }
+
+# Their result is a truth value whatever they read.
+TESTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "not"})
+
+# Dtypes that are computed in a wider one: half precision is for storage, and TVM's simplifier ends the process on
+# comparisons of unsigned numbers.
+WIDER = {"bool": "int32", "uint8": "int32", "float16": "float32"}

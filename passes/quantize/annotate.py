@@ -67,8 +67,8 @@ def weight_bits(graph: Graph, layer: Node, target: Target, bits: int = 8) -> int
     """Return how many bits the weights of a layer may have.
 
     x86 without VNNI multiplies bytes with `vpmaddubsw`, which adds two products in int16: with 7 bits they fit. The
-    exact way through 16-bit multiplications takes about twice as long. Layers that read one channel each, depthwise ones
-    above all, have no second product.
+    exact way through 16-bit multiplications takes about twice as long. Layers that read one channel each, depthwise
+    ones above all, have no second product.
     """
     weight = get_constant(graph, arguments(layer).weight)
     assert weight is not None

@@ -1,0 +1,141 @@
+"""Accuracy of static int8 in Prunus and in ONNX Runtime, calibrated on the same samples, and of files that come quantised.
+
+python -m benchmarks.quantization --data FOLDER
+"""
+
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import onnxruntime
+import torch
+import typer
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+from onnxruntime.quantization.shape_inference import quant_pre_process
+from rich.console import Console
+from rich.table import Table
+
+import prunus
+from benchmarks.accuracy import original
+from benchmarks.machine import caption
+from benchmarks.trained import DATA, Case, Run, cases, log_mel, tensors
+from prunus.compression import Quantize
+from prunus.passes import DEFAULT, Graph, run_passes
+from prunus.passes.quantize import quantize
+from prunus.passes.trainable import TrainableGraph
+
+PORTION = 200
+Score = Callable[[np.ndarray, np.ndarray], float]
+
+
+class Reader(CalibrationDataReader):  # type: ignore[misc]
+    """Hands calibration samples to ONNX Runtime, one at a time."""
+
+    def __init__(self, name: str, samples: np.ndarray) -> None:
+        self._items = iter([{name: sample[None]} for sample in samples])
+
+    def get_next(self) -> dict[str, np.ndarray] | None:
+        return next(self._items, None)
+
+
+def calibration_samples(case: Case, data: Path, count: int) -> np.ndarray:
+    """Return the first training samples in the form of the case's own; where there is no training part, others without labels.
+
+    Voice windows start half a window later than those of the test; of text-magika's files every eighth is taken.
+    """
+    if case.name.startswith("fashion-resnet"):
+        pixels = np.load(data / "fashion-resnet/data.npz")["x_train"][:count, None]
+        return ((pixels / np.float32(255) - np.float32(0.2860)) / np.float32(0.3530)).astype(np.float32)
+    if case.name.startswith("kws"):
+        part = np.load(data / f"kws/{case.name.split()[1].rstrip(',')}.npz")
+        return part["x_train"][:count, None].astype(np.float32) * np.float32(part["scale"])
+    if case.name.startswith("pulsevad"):
+        audio = np.load(data / "vad/clips.npz")["audio"].astype(np.float32) / 32768
+        return log_mel(audio[:, 1600:-1600].reshape(-1, 3200), np.load(data / "vad/mel_filterbank.npy"))[:count]
+    if case.name.startswith("text-sentiment"):
+        return np.load(data / "text-sentiment/data.npz")["x_train"][:count].astype(np.int64)
+    return case.samples[:: max(1, min(8, len(case.samples) // 20))][:count]
+
+
+def answers(graph: Graph, samples: np.ndarray) -> Run:
+    """Compute all samples at once, and return a run that hands out the results one after the other."""
+    module = TrainableGraph(graph)
+    results: list[tuple[np.ndarray, ...]] = []
+    with torch.no_grad():
+        for portion in torch.from_numpy(samples).split(PORTION):
+            found = module(portion)
+            results += zip(*((tensor.numpy()[:, None] for tensor in (found if isinstance(found, tuple) else (found,)))))
+    ready: Iterator[tuple[np.ndarray, ...]] = iter(results)
+    return lambda *inputs: next(ready)
+
+
+def of_onnxruntime(case: Case, samples: np.ndarray) -> Run | None:
+    """Return one inference of ONNX Runtime's own static int8 (QDQ, int8, weights by channel); None for a module."""
+    if isinstance(case.model, torch.nn.Module):
+        return None
+    name = onnxruntime.InferenceSession(case.model).get_inputs()[0].name
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, whole = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
+        quant_pre_process(case.model, prepared, skip_symbolic_shape=True)
+        quantize_static(
+            prepared, whole, Reader(name, samples), QuantFormat.QDQ, per_channel=True,
+            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
+        )  # fmt: skip
+        return original(Case(case.name, whole, case.example, case.samples, case.labels))
+
+
+def accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
+    """Share of right decisions."""
+    return float(np.mean(decisions == labels))
+
+
+def f1(decisions: np.ndarray, labels: np.ndarray) -> float:
+    """2 TP / (2 TP + FP + FN)."""
+    hits = np.sum(decisions.astype(bool) & labels.astype(bool))
+    return float(2 * hits / (np.sum(decisions.astype(bool)) + np.sum(labels.astype(bool))))
+
+
+def main(
+    data: Annotated[Path, typer.Option(help="The folder of trained models.")] = DATA,
+    models: Annotated[str, typer.Option(help="Only models with this in their name.")] = "",
+    observer: Annotated[str, typer.Option(help="How ranges follow from the samples.")] = "quantile",
+    target: Annotated[str, typer.Option(help="Decides over the bits of weights.")] = "native",
+    samples: Annotated[int, typer.Option(help="Calibration samples.")] = 500,
+) -> None:
+    """Print accuracy in float32, in ONNX Runtime's int8 and in Prunus' int8, over whole test sets."""
+    torch.set_num_threads(1)
+    console = Console()
+    table = Table(title="Accuracy of static int8", caption=caption(target=target, observer=observer))
+    for column in ("model", "samples", "score", "float32", "ONNX Runtime int8", "Prunus int8", "lost points"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    for case in cases(data):
+        if models not in case.name or "silero" in case.name:
+            continue
+        with console.status(f"{case.name} …"):
+            row = compare(case, calibration_samples(case, data, samples), observer, target)
+        table.add_row(case.name, str(len(case.samples)), *row)
+    console.print(table)
+
+
+def compare(case: Case, calibration: np.ndarray, observer: str, target: str) -> list[str]:
+    """Return the cells of one row."""
+    graph = prunus.import_model(
+        case.model, example_inputs=tensors(case.example), constant_inputs=case.constant_inputs or None
+    )
+    graph = run_passes(graph, DEFAULT, tensors(case.example))
+    whole = quantize(graph, Quantize(calibration=[calibration], observer=observer), target=target)
+    theirs = of_onnxruntime(case, calibration)
+    floats = case.decide(answers(graph, case.samples), case.samples)
+    labels = floats if case.labels is None else case.labels
+    score = f1 if case.name.startswith("pulsevad") else accuracy
+    ours = score(case.decide(answers(whole, case.samples), case.samples), labels)
+    other = "" if theirs is None else f"{score(case.decide(theirs, case.samples), labels):.4f}"
+    best = score(floats, labels)
+    name = "agreement" if case.labels is None else "F1" if score is f1 else "accuracy"
+    return [name, f"{best:.4f}", other, f"{ours:.4f}", f"{100 * (best - ours):.2f}"]
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,42 @@
+"""Graphs as ONNX files, run by ONNX Runtime."""
+
+from pathlib import Path
+
+import onnxruntime
+import pytest
+import torch
+
+from prunus.compression import Prune
+from prunus.errors import OutputError
+from prunus.frontend import import_model
+from prunus.passes import DEFAULT
+from prunus.passes.export_onnx import export_onnx
+from prunus.passes.graph import Graph
+from prunus.passes.numbers import run
+from prunus.passes.prune import prune
+from tests.networks import FAMILIES
+
+pytestmark = pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore::UserWarning")
+
+
+def pruned(name: str) -> tuple[Graph, tuple[torch.Tensor, ...]]:
+    module, inputs = FAMILIES[name]()
+    return prune(import_model(module, example_inputs=inputs), Prune(macs=0.7, importance="l1")), inputs
+
+
+@pytest.mark.parametrize("name", ["resnet-basic", "shufflenet-v2", "text-masked", "gru"])
+def test_pruned_graph_runs_in_onnxruntime(name: str, tmp_path: Path) -> None:
+    graph, inputs = pruned(name)
+    session = onnxruntime.InferenceSession(export_onnx(graph, tmp_path / "net.onnx"))
+    names = [tensor.name for tensor in session.get_inputs()]
+    found = session.run(None, {name: x.numpy() for name, x in zip(names, inputs, strict=True)})
+    for one, other in zip(run(graph, inputs), found, strict=True):
+        torch.testing.assert_close(one, torch.from_numpy(other), rtol=1e-4, atol=1e-4)
+
+
+def test_operator_that_onnx_lacks(tmp_path: Path) -> None:
+    graph, _ = pruned("gru")
+    for one_pass in DEFAULT:
+        graph = one_pass(graph)
+    with pytest.raises(OutputError, match="gru_layer"):
+        export_onnx(graph, tmp_path / "net.onnx")

@@ -1,0 +1,28 @@
+"""Requests for compression are checked when they are made."""
+
+import pytest
+
+from prunus.compression import Prune
+from prunus.errors import PruneError
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "no budget"),
+        ({"macs": 0.5, "bytes": 0.5}, "the budgets macs, bytes"),
+        ({"macs": 0}, "macs=0"),
+        ({"ratio": 1.5}, "at most 1"),
+        ({"latency_ms": -1}, "latency_ms=-1"),
+        ({"macs": 0.5, "keep": "head.*"}, "keep=\\['head"),
+        ({"macs": 0.5, "steps": 0}, "steps=0"),
+        ({"macs": 0.5, "floor": 1.0}, "floor=1.0"),
+    ],
+)
+def test_wrong_request(given: dict[str, object], message: str) -> None:
+    with pytest.raises(PruneError, match=message):
+        Prune(**given)
+
+
+def test_budget_and_amount() -> None:
+    assert (Prune(latency_ms=12).budget, Prune(latency_ms=12).amount) == ("latency_ms", 12.0)
