@@ -230,8 +230,9 @@ def _by_class(scene: Scene, measure: Measure, kind: str) -> tuple[Numbers, npt.N
     for role in scene.trace.roles:
         if role.kind == kind and scene.tensor(role).is_floating_point():
             classes = scene.trace.of(role.parameter)[role.dim]
-            for row, found in zip(numbers, measure.of(scene, role).numpy(), strict=True):
-                np.add.at(row, classes, found)
+            found = measure.of(scene, role).numpy()
+            for row, addition in zip(numbers, np.broadcast_to(found, (rows, len(classes))), strict=True):
+                np.add.at(row, classes, addition)
             known[classes] = True
     return numbers, known
 

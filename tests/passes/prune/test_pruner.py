@@ -52,7 +52,7 @@ def test_each_measure_reaches_half_the_macs(importance: str) -> None:
 
 @pytest.mark.parametrize("budget", ["parameters", "bytes", "ratio"])
 def test_other_budgets(budget: str) -> None:
-    graph, inputs = network()
+    graph, _ = network()
     pruned = prune(graph, Prune(importance="l2", **{budget: 0.6}))
     before, after = (
         sum(tensor.numel() for tensor in each.state_dict().values() if tensor.is_floating_point())
