@@ -57,7 +57,7 @@ def learn_activation(emit: Emitter, name: str, grid: Grid, numbers: int) -> Lear
     Args:
         numbers: of one sample.
     """
-    scale = _relative(emit, f"{STEPS}.{name}", torch.tensor([grid.scale]))
+    scale = _relative(emit, f"{STEPS}.{name}_scale", torch.tensor([grid.scale]))
     if grid.zero_point > INT8_LOW:
         lowest = torch.tensor([(INT8_LOW - grid.zero_point) * grid.scale])
         offset = _relative(emit, f"{STEPS}.{name}_offset", lowest)
@@ -76,7 +76,7 @@ def learn_weight(emit: Emitter, name: str, scales: Tensor, numbers: int, high: i
         high: the largest integer.
     """
     zeros = emit.constant(torch.zeros(len(scales)), like=f"{STEPS}.{name}_weight_zero")
-    return Learned(_relative(emit, f"{STEPS}.{name}_weight", scales), zeros, gradient_factor(numbers, high))
+    return Learned(_relative(emit, f"{STEPS}.{name}_weight_scale", scales), zeros, gradient_factor(numbers, high))
 
 
 def _relative(emit: Emitter, name: str, start: Tensor) -> Node:

@@ -35,7 +35,7 @@ def moving_average(seen: Statistics) -> Range:
     return Range(seen.moving_low, seen.moving_high)
 
 
-def quantile(seen: Statistics, share: float = 0.9999) -> Range:
+def quantile(seen: Statistics, share: float = 0.99999) -> Range:
     """All but the outermost `1 - share` of the numbers on each side; half a bin is the resolution.
 
     A value that never is below 0, such as ReLU's, loses nothing at 0.

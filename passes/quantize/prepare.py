@@ -74,5 +74,7 @@ def _round_weight(graph: Graph, plan: Plan, layer: Node, bits: int, input_scale:
 def _fixed(emit: Emitter, name: str, scales: Tensor, zero_points: Tensor) -> Learned:
     """Write scales and zero points that training leaves alone."""
     return Learned(
-        emit.constant(scales, like=f"{STEPS}.{name}"), emit.constant(zero_points, like=f"{STEPS}.{name}_zero"), 1.0
+        emit.constant(scales, like=f"{STEPS}.{name}_scale"),
+        emit.constant(zero_points, like=f"{STEPS}.{name}_zero"),
+        1.0,
     )
