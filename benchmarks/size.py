@@ -24,7 +24,7 @@ def main(
     module, x = NETWORKS[network].make()
     parameters_bytes = sum(tensor.numel() * tensor.element_size() for tensor in module.parameters())
     table = Table(title=f"{network}, bytes; {parameters_bytes:,} of parameters", caption=caption())
-    for column in ("target", "library", "constants", "library less parameters", "memory", "bound of memory"):
+    for column in ("target", "library", "constants", "code and runtime", "memory", "bound of memory"):
         table.add_column(column, justify="left" if column == "target" else "right")
     for target in targets or ("native", "rpi4", "rpi5"):
         artifact = prunus.compile(module, target=target, example_inputs=(x,), name="net")
@@ -34,7 +34,7 @@ def main(
         sizes = (
             library_bytes,
             facts.constants_bytes,
-            library_bytes - parameters_bytes,
+            library_bytes - facts.constants_bytes,
             facts.arena_bytes,
             facts.arena_bound_bytes,
         )
