@@ -65,7 +65,8 @@ def _is_view(node: Node) -> bool:
     target = node.target
     if not isinstance(target, torch._ops.OpOverload):
         return node.op == "call_function"  # getitem of a split, say
-    aliases = any(argument.alias_info is not None and not argument.alias_info.is_write for argument in target._schema.arguments)
+    infos = [argument.alias_info for argument in target._schema.arguments]
+    aliases = any(info is not None and not info.is_write for info in infos)
     return aliases or target in (aten.reshape.default, aten.flatten.using_ints, aten.contiguous.default)
 
 

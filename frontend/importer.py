@@ -9,8 +9,9 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from prunus.errors import ImportModelError
-from prunus.frontend.torch import as_tensors, import_exported, import_torch, load_pt2
+from prunus.frontend.torch import import_exported, import_torch, load_pt2
 from prunus.passes.graph import Graph, inputs
+from prunus.passes.samples import as_tensors
 
 _READS = "an nn.Module, ExportedProgram, fx.GraphModule, a path of .onnx or .pt2, ONNX bytes or an onnx.ModelProto"
 
@@ -26,8 +27,8 @@ def import_model(
     """Return the graph of any model that Prunus reads.
 
     Args:
-        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a path of an ONNX or .pt2 file,
-            the bytes of an ONNX file, or an `onnx.ModelProto`.
+        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a path of an ONNX or .pt2
+            file, the bytes of an ONNX file, or an `onnx.ModelProto`.
         example_inputs: tensors or numpy arrays that fix shapes and dtypes; needed for modules.
         example_kwargs: keyword arguments of a module's forward.
         input_shapes: shapes of inputs with symbolic dimensions, by name.

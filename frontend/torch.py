@@ -10,7 +10,6 @@ import torch
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, OutputKind
 from torch.fx import Node
-from torch.utils import _pytree as pytree
 
 from prunus.errors import DynamicShape, ImportModelError, MissingInputs
 from prunus.frontend.finite import check_finite
@@ -69,7 +68,9 @@ def import_exported(
     """
     symbolic = _symbolic_inputs(program)
     if symbolic:
-        inputs = tuple(example_inputs) if example_inputs is not None else _inputs_of_shapes(symbolic, input_shapes or {})
+        inputs = (
+            tuple(example_inputs) if example_inputs is not None else _inputs_of_shapes(symbolic, input_shapes or {})
+        )
         return import_torch(program.module(), inputs)
     if any(name in program.graph_signature.user_inputs for name in _mutated(program)):
         raise ImportModelError(
@@ -149,12 +150,16 @@ def _output_names(program: ExportedProgram, count: int) -> list[str]:
 def _symbolic_inputs(program: ExportedProgram) -> dict[str, torch.Tensor]:
     """Return the fake tensors of all user inputs if any of them has a symbolic dimension, else nothing."""
     users = set(program.graph_signature.user_inputs)
-    found = {node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in users}
+    found = {
+        node.name: node.meta["val"] for node in program.graph.nodes if node.op == "placeholder" and node.name in users
+    }
     dynamic = any(not isinstance(size, int) for fake in found.values() for size in getattr(fake, "shape", ()))
     return found if dynamic else {}
 
 
-def _inputs_of_shapes(symbolic: dict[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]) -> tuple[torch.Tensor, ...]:
+def _inputs_of_shapes(
+    symbolic: dict[str, torch.Tensor], shapes: Mapping[str, tuple[int, ...]]
+) -> tuple[torch.Tensor, ...]:
     open_inputs = {
         name: tuple(str(size) for size in fake.shape)
         for name, fake in symbolic.items()
@@ -195,18 +200,3 @@ def _quiet() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
-
-
-def as_tensors(example_inputs: Any) -> tuple[Any, ...] | None:
-    """Return example inputs as a tuple, numpy arrays as tensors; a single tensor may stand alone."""
-    if example_inputs is None:
-        return None
-    if isinstance(example_inputs, torch.Tensor) or hasattr(example_inputs, "__array__"):
-        example_inputs = (example_inputs,)
-    return tuple(
-        pytree.tree_map(
-            lambda leaf: leaf if isinstance(leaf, torch.Tensor) else torch.as_tensor(leaf) if hasattr(leaf, "__array__") else leaf,
-            item,
-        )
-        for item in example_inputs
-    )

@@ -2,6 +2,7 @@
 
 from torch.fx import Node
 
+from prunus.passes.arguments import arguments
 from prunus.passes.graph import Graph, aten, calls, shape, tidy
 
 
@@ -15,8 +16,8 @@ def nest_concats(graph: Graph) -> Graph:
     """
     wholes: dict[tuple[int, tuple[Node, ...]], Node] = {}
     for node in calls(graph, aten.cat.default):
-        parts = tuple(node.args[0])
-        dim = _dim(node)
+        call = arguments(node)
+        parts, dim = tuple(call.tensors), call.dim % len(shape(node))
         wholes.setdefault((dim, parts), node)
         for count in range(len(parts) - 1, 1, -1):
             earlier = wholes.get((dim, parts[:count]))
@@ -24,9 +25,3 @@ def nest_concats(graph: Graph) -> Graph:
                 node.args = ([earlier, *parts[count:]], dim)
                 break
     return tidy(graph)
-
-
-def _dim(node: Node) -> int:
-    given = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)
-    assert isinstance(given, int)
-    return given % len(shape(node))

@@ -1,5 +1,7 @@
 """Requests for compression are checked when they are made."""
 
+from typing import Any
+
 import pytest
 
 from prunus.compression import Prune
@@ -19,7 +21,7 @@ from prunus.errors import PruneError
         ({"macs": 0.5, "floor": 1.0}, "floor=1.0"),
     ],
 )
-def test_wrong_request(given: dict[str, object], message: str) -> None:
+def test_wrong_request(given: dict[str, Any], message: str) -> None:
     with pytest.raises(PruneError, match=message):
         Prune(**given)
 

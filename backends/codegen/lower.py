@@ -29,7 +29,8 @@ def compile_function(function: Any, symbol: str, target: Target) -> Any:
     machine = llvm_target(target)
     t = tvm.tirx.transform
     passes = [
-        t.BindTarget(tvm.target.Target(machine, host=machine)), t.FlattenBuffer(), t.NarrowDataType(32), t.VectorizeLoop(True),
+        t.BindTarget(tvm.target.Target(machine, host=machine)),
+        t.FlattenBuffer(), t.NarrowDataType(32), t.VectorizeLoop(True),
         t.StorageRewrite(), t.UnrollLoop(), t.StmtSimplify(), t.RemoveNoOp(), t.CommonSubexprElim(), t.LowerIntrin(),
     ]  # fmt: skip
     module = tvm.IRModule({symbol: function.with_attr("global_symbol", symbol)})

@@ -1,8 +1,8 @@
 """Direct convolution: plain, grouped, dilated, strided, transposed, one- and two-dimensional.
 
-Output pixels by output channels are held in registers while the taps and the input channels pass by. The input may lie in
-memory in any order (a first layer reads the user's NCHW as it is); output channels are neighbours. Padding costs nothing:
-border tiles leave out the taps that fall outside.
+Output pixels by output channels are held in registers while the taps and the input channels pass by. The input may
+lie in memory in any order (a first layer reads the user's NCHW as it is); output channels are neighbours. Padding
+costs nothing: border tiles leave out the taps that fall outside.
 """
 
 from collections.abc import Sequence
@@ -20,6 +20,7 @@ from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
 from prunus.backends.plan.program import View
+from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op
 from prunus.targets import Target
 
@@ -74,20 +75,15 @@ _TRANSPOSED = (aten.conv_transpose1d.default, aten.conv_transpose2d.input)
 
 def convolution_arguments(node: Node) -> ConvolutionArguments:
     """Read stride, padding, dilation and groups of conv1d, conv2d and their transposed kin."""
-    arguments = list(node.args[3:])
-    rank = 1 if is_op(node, aten.conv1d.default, aten.conv_transpose1d.default) else 2
+    call = arguments(node)
+    one_dimension = is_op(node, aten.conv1d.default, aten.conv_transpose1d.default)
 
-    def pair(position: int, default: int) -> tuple[int, int]:
-        value = arguments[position] if len(arguments) > position else default
-        sizes = [value] * rank if isinstance(value, int) else [*value] * (rank if len(value) == 1 else 1)
-        return (default, sizes[0]) if rank == 1 else (sizes[0], sizes[1])
+    def pair(given: Any, default: int) -> tuple[int, int]:
+        sizes = [given] if isinstance(given, int) else [int(size) for size in given]
+        return (default, sizes[0]) if one_dimension else (sizes[0], sizes[-1])
 
-    def single(position: int) -> int:
-        return int(arguments[position]) if len(arguments) > position else 1
-
-    if is_op(node, *_TRANSPOSED):
-        return ConvolutionArguments(pair(0, 1), pair(1, 0), pair(4, 1), single(3), True)
-    return ConvolutionArguments(pair(0, 1), pair(1, 0), pair(2, 1), single(3), False)
+    stride, padding, dilation = pair(call.stride, 1), pair(call.padding, 0), pair(call.dilation, 1)
+    return ConvolutionArguments(stride, padding, dilation, call.groups, is_op(node, *_TRANSPOSED))
 
 
 def lift(values: Sequence[int], filler: int) -> tuple[int, int, int, int]:

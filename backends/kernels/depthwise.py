@@ -1,6 +1,7 @@
 """Depthwise convolution: each channel with its own small kernel, channels across the lanes.
 
-A tile of output columns is held in registers; each input vector of a row is loaded once and serves every tap that reads it.
+A tile of output columns is held in registers; each input vector of a row is loaded once and serves every tap that
+reads it.
 """
 
 from collections.abc import Sequence
@@ -99,7 +100,7 @@ class DepthwiseConvolution(Defaults):
 
     def knobs(self, problem: Depthwise, target: Target) -> Sequence[DepthwiseKnob]:
         width, taps = problem.columns.output_size, problem.columns.kernel
-        found = {}
+        found: dict[DepthwiseKnob, None] = {}
         for vectors in (1, 2, 3, 4):
             if vectors > 1 and (vectors - 1) * target.lanes() >= problem.channels:
                 break

@@ -1,7 +1,7 @@
 """Small expressions over one output element: epilogues of kernels and bodies of element-wise kernels.
 
-An expression is a frozen value, so it can be part of a kernel's problem: equal expressions are equal kernels. Parts that
-occur several times are shared: twenty times `x * sigmoid(x)` in a row are forty operations, not a million.
+An expression is a frozen value, so it can be part of a kernel's problem: equal expressions are equal kernels. Parts
+that occur several times are shared: twenty times `x * sigmoid(x)` in a row are forty operations, not a million.
 """
 
 import hashlib

@@ -131,17 +131,20 @@ class Defaults:
 
 @dataclass(frozen=True)
 class OperandLayout:
-    """How a kernel reads an operand of its epilogue: dtype and strides over the output's dimensions as the family orders them."""
+    """How a kernel reads an operand of its epilogue: dtype, and strides over the loops of the family."""
 
     dtype: str
     strides: tuple[int, ...]
+
+
+ACCUMULATOR = Accumulator()
 
 
 @dataclass(frozen=True)
 class Epilogue:
     """What becomes of an accumulator before it is stored."""
 
-    expression: Expression = Accumulator()
+    expression: Expression = ACCUMULATOR
     operands: tuple[OperandLayout, ...] = ()
     dtype: str = "float32"
 

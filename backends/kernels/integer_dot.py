@@ -1,17 +1,18 @@
 """How processors multiply int8 by int8 and add up in int32: one class for each kind of instruction.
 
-All take input channels four at a time, a "word". A word of a pixel is repeated in every lane and multiplied with the weights
-of as many output channels, so that every lane ends with the sum of one output channel:
+All take input channels four at a time, a "word". A word of a pixel is repeated in every lane and multiplied with the
+weights of as many output channels, so that every lane ends with the sum of one output channel:
 
-    sums[lane] += x[0] * w[lane][0] + x[1] * w[lane][1] + x[2] * w[lane][2] + x[3] * w[lane][3]
+sums[lane] += x[0] * w[lane][0] + x[1] * w[lane][1] + x[2] * w[lane][2] + x[3] * w[lane][3]
 
-Some instructions want unsigned inputs: there the sign bit is flipped, which adds 128 to each input, and the bias takes
-128 times the weights back. Some add up in int16 first: how many words fit depends on the weights, which are looked at.
+Some instructions want unsigned inputs: there the sign bit is flipped, which adds 128 to each input, and the bias
+takes 128 times the weights back. Some add up in int16 first: how many words fit depends on the weights, which are
+looked at.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -72,7 +73,7 @@ class Dot:
     extra_registers = 1
 
     def terms(self, weights: np.ndarray) -> int:
-        """Return how many words may be added up before widening; 0 where the weights are too large for this instruction.
+        """Return how many words may be added up before widening; 0 where the weights are too large for that.
 
         Args:
             weights: (..., words, output channels, 4), in the order in which words pass by.
@@ -116,7 +117,7 @@ class UnsignedBytes(Dot):
     prepares = 1.5
     extra_registers = 4
 
-    _INTRINSICS = {4: "ssse3.pmadd.ub.sw.128", 8: "avx2.pmadd.ub.sw", 16: "avx512.pmaddubs.w.512"}
+    _INTRINSICS: ClassVar = {4: "ssse3.pmadd.ub.sw.128", 8: "avx2.pmadd.ub.sw", 16: "avx512.pmaddubs.w.512"}
 
     def terms(self, weights: np.ndarray) -> int:
         pairs = ((0, 1), (2, 3))
@@ -177,7 +178,7 @@ class SignedDot(Dot):
 
 
 class LongMultiply(Dot):
-    """NEON `smull` and `smlal` into int16, then `sadalp` into int32: exact where the weights' sums stay within int16."""
+    """NEON `smull` and `smlal` into int16, then `sadalp` into int32: exact where sums stay within int16."""
 
     parts = ((0, 1), (2, 3))
     multiplies = 2.0

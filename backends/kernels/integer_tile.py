@@ -28,8 +28,8 @@ class Requantize:
 class Run:
     """Input bytes that lie side by side and are multiplied word by word.
 
-    The last word of a run that is no multiple of four starts early, with zero weights where it repeats channels, so that
-    nothing beyond the run is read. A run shorter than a word is put together from its bytes.
+    The last word of a run that is no multiple of four starts early, with zero weights where it repeats channels, so
+    that nothing beyond the run is read. A run shorter than a word is put together from its bytes.
     """
 
     size: int
@@ -62,7 +62,7 @@ class Run:
 
 
 def pack_weights(weights: np.ndarray, columns: Columns, dot: Dot) -> np.ndarray:
-    """Return weights (words, outputs, 4) as the kernel reads them: by blocks of columns, words, registers, parts, lanes."""
+    """Return weights (words, outputs, 4) as the kernel reads them: by blocks, words, registers, parts, lanes."""
     blocks = []
     for block in range(columns.blocks):
         start, registers = block * columns.block, []
@@ -229,8 +229,13 @@ def tile_cycles(dot: Dot, terms: int, pixels: int, widths: Sequence[int], target
 
 def tiles(dot: Dot, terms: int, columns: int, width: int, target: Target) -> Iterator[tuple[int, int]]:
     """Yield the (pixels, vectors) of register tiles that fit, for so many columns and at most `width` pixels."""
-    lanes = target.lanes()
-    for vectors in range(1, 1 + min(8, -(-columns // lanes))):
-        free = target.vector_registers - dot.extra_registers - vectors
-        for pixels in range(1, 1 + min(width, free // vectors)):
+    for vectors in range(1, 1 + min(8, -(-columns // target.lanes()))):
+        for pixels in range(1, 1 + min(width, pixels_that_fit(dot, vectors, target))):
             yield pixels, vectors
+
+
+def pixels_that_fit(dot: Dot, vectors: int, target: Target) -> int:
+    """Return the most pixels of a tile with `vectors` registers of columns."""
+    # Several words of a pixel stay in a register while they are multiplied one by one.
+    held = 1 if dot.load_words > 1 else 0
+    return max(1, (target.vector_registers - dot.extra_registers - vectors) // (vectors + held))

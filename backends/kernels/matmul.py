@@ -172,7 +172,8 @@ class MatrixProduct(Defaults):
         )
 
     def knobs(self, problem: Matmul, target: Target) -> Sequence[MatmulKnob]:
-        lanes, found = target.lanes(), {}
+        lanes = target.lanes()
+        found: dict[MatmulKnob, None] = {}
         for vectors in range(1, 1 + min(8, -(-problem.columns // lanes))):
             tail = Columns(problem.columns, lanes, vectors, problem.right_strides is not None).widths(tail=True)
             tail_rows = min(rows_that_fit(max(1, len(tail)), target), problem.rows)

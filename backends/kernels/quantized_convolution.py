@@ -1,8 +1,9 @@
 """Integer convolution: plain, grouped, dilated, strided, one- and two-dimensional; exact to `prunus::qconv`.
 
-Output pixels by output channels are held in registers while taps and input channels pass by, four channels at a time. Where a
-kernel row reads neighbouring pixels of few channels, the row is one run of bytes. Tiles at the border read a copy of their
-line with the input's zero point around it; rows above and below the input are sums of weights that were packed.
+Output pixels by output channels are held in registers while taps and input channels pass by, four channels at a time.
+Where a kernel row reads neighbouring pixels of few channels, the row is one run of bytes. Tiles at the border read a
+copy of their line with the input's zero point around it; rows above and below the input are sums of weights that were
+packed.
 """
 
 from collections.abc import Sequence
@@ -35,6 +36,7 @@ from prunus.backends.kernels.integer_tile import (
     Requantize,
     Run,
     pack_weights,
+    pixels_that_fit,
     tile_cycles,
     tiles,
     wrap_int32,
@@ -174,11 +176,10 @@ class IntegerConvolution(Defaults):
         width = problem.columns.output_size
         weight_bytes = problem.in_channels * problem.out_channels * problem.rows.kernel * problem.columns.kernel
         outer = weight_bytes > target.cache.l2_bytes // 2
-        found = {}
+        found: dict[QuantizedConvolutionKnob, None] = {}
         for pixels, vectors in tiles(dot, problem.terms, problem.out_channels, width, target):
             tail = Columns(problem.out_channels, lanes, vectors).widths(tail=True)
-            free = target.vector_registers - dot.extra_registers - len(tail)
-            tail_pixels = min(width, max(1, free // max(1, len(tail))))
+            tail_pixels = min(width, pixels_that_fit(dot, max(1, len(tail)), target))
             found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, outer)] = None
         return sorted(found, key=lambda knob: self.estimate(problem, knob, target))
 

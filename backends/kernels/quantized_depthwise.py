@@ -1,7 +1,9 @@
-"""Integer depthwise convolution: each channel with its own small kernel, channels across the lanes; exact to `prunus::qconv`.
+"""Integer depthwise convolution: each channel with its own small kernel, channels across the lanes.
 
-Products of int8 are exact in int16. As many taps as the weights allow are added up there, the whole kernel where it fits, and
-only then widened to int32. LLVM makes `pmullw` of it, or `smlal` and `saddw`.
+Exact to `prunus::qconv`.
+
+Products of int8 are exact in int16. As many taps as the weights allow are added up there, the whole kernel where it
+fits, and only then widened to int32. LLVM makes `pmullw` of it, or `smlal` and `saddw`.
 """
 
 from collections.abc import Sequence
@@ -186,7 +188,7 @@ class IntegerDepthwise(Defaults):
 
 
 def _terms(weight: np.ndarray) -> int:
-    """Return how many taps of (channels, kernel rows, kernel columns) may be added up in int16, whatever the inputs are."""
+    """Return how many taps of (channels, kernel rows, kernel columns) add up in int16, whatever the inputs are."""
     magnitudes = np.abs(weight.astype(np.int64))
     if 128 * magnitudes.sum(axis=(1, 2)).max() < 2**15:
         return int(np.prod(weight.shape[1:]))

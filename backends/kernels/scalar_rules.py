@@ -1,11 +1,13 @@
 """What each element-wise ATen operator computes at one element: the only such table, for epilogues and kernels alike.
 
 A rule takes the node and the expressions of its tensor arguments, and returns an expression of the operations in
-`vector_math.OPERATIONS`. Adding an operator is adding one rule and its row in `tests/backends/kernels/test_scalar_rules.py`.
+`vector_math.OPERATIONS`. Adding an operator is adding one rule and its row in
+`tests/backends/kernels/test_scalar_rules.py`.
 """
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch.fx import Node
@@ -81,11 +83,8 @@ def _lift(argument: object, dtype: str) -> Expression:
 
 def _common(node: Node, *arguments: object) -> str:
     """Return the dtype in which PyTorch computes: the promotion of everything that the node reads."""
-    kinds = [value(a) if isinstance(a, Node) else a for a in node.args[: len(arguments)]]
-    promoted = kinds[0]
-    if len(kinds) == 1:
-        return dtype_name(promoted.dtype) if isinstance(promoted, torch.Tensor) else "float32"
-    return dtype_name(torch.result_type(kinds[0], kinds[1]))
+    kinds: list[Any] = [value(a) if isinstance(a, Node) else a for a in node.args[: len(arguments)]]
+    return dtype_name(torch.result_type(*kinds))
 
 
 def _binary(op: str, dtype: str | None = None) -> Rule:
@@ -107,19 +106,24 @@ def _unary(op: str) -> Rule:
     return compute
 
 
-for _target, _op in {
+_BINARY: dict[object, str] = {
     aten.add: "add", aten.sub: "sub", aten.mul: "mul", aten.maximum: "max", aten.minimum: "min",
     aten.bitwise_and: "and", aten.bitwise_or: "or", aten.bitwise_xor: "xor", aten.fmod: "fmod",
-}.items():  # fmt: skip
+}  # fmt: skip
+for _target, _op in _BINARY.items():
     RULES[_target] = _binary(_op)
-for _target, _op in {aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge", aten.eq: "eq", aten.ne: "ne"}.items():
+_COMPARISONS: dict[object, str] = {
+    aten.lt: "lt", aten.le: "le", aten.gt: "gt", aten.ge: "ge", aten.eq: "eq", aten.ne: "ne",
+}  # fmt: skip
+for _target, _op in _COMPARISONS.items():
     RULES[_target] = _binary(_op, "bool")
-for _target, _op in {
+_UNARY: dict[object, str] = {
     aten.exp: "exp", aten.log: "log", aten.sqrt: "sqrt", aten.tanh: "tanh", aten.sigmoid: "sigmoid", aten.erf: "erf",
     aten.abs: "abs", aten.neg: "neg", aten.floor: "floor", aten.ceil: "ceil", aten.round.default: "round",
     aten.trunc: "trunc", aten.sin: "sin", aten.cos: "cos", aten.log1p: "log1p", aten.tan: "tan", aten.atan: "atan",
     aten.asin: "asin", aten.acos: "acos", aten.sinh: "sinh", aten.cosh: "cosh", aten.expm1: "expm1",
-}.items():  # fmt: skip
+}  # fmt: skip
+for _target, _op in _UNARY.items():
     RULES[_target] = _unary(_op)
 
 

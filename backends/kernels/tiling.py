@@ -58,7 +58,7 @@ class Columns:
         return [tail for tail in (False, True) if (self.count % self.block if tail else self.full)]
 
     def pack(self, rows: np.ndarray) -> np.ndarray:
-        """Pack (..., K, count) as blocks [K][block] one after the other, the tail padded with zeros to its registers."""
+        """Pack (..., K, count) as blocks [K][block], one after the other, the tail padded with zeros."""
         lead = rows.shape[:-2]
         blocks = [rows[..., i * self.block : (i + 1) * self.block] for i in range(self.full)]
         if self.count % self.block:

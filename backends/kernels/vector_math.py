@@ -1,7 +1,7 @@
 """Operations on vectors of lanes as TIR expressions: one table for every kernel.
 
-The transcendental functions are polynomials of our own: TVM turns `exp` of a vector into one libm call a lane.
-Errors are relative to float64, over the range where the result is a normal number. They are for float32; float64 calls libm
+The transcendental functions are polynomials of our own: TVM turns `exp` of a vector into one libm call a lane. Errors
+are relative to float64, over the range where the result is a normal number. They are for float32; float64 calls libm
 once a lane. `max` and `min` of a NaN and a number are one of the two, as the processor has it.
 """
 
@@ -87,7 +87,7 @@ def sigmoid(x: Vector, m: Math) -> Vector:
 
 
 def tanh(x: Vector, m: Math) -> Vector:
-    """tanh with an absolute error below 3e-7: the rational form of degree 13/6 that Eigen uses, exact signs at both ends."""
+    """tanh with an absolute error below 3e-7: the rational form of degree 13/6 that Eigen uses."""
     c = T.bind(T.min(m(7.90531110763549805), T.max(m(-7.90531110763549805), x)))
     square = T.bind(c * c)
     numerator = m.polynomial(
@@ -102,7 +102,7 @@ def tanh(x: Vector, m: Math) -> Vector:
 
 
 def erf(x: Vector, m: Math) -> Vector:
-    """erf with an absolute error below 3e-7 (Abramowitz and Stegun 7.1.26 is 1.5e-7 in exact arithmetic; odd, exact at 0).
+    """erf with an absolute error below 3e-7: Abramowitz and Stegun 7.1.26, which is 1.5e-7 in exact arithmetic.
 
     Near zero, where the formula cancels, the Taylor series of degree 9 takes over.
     """
@@ -124,7 +124,10 @@ def erf(x: Vector, m: Math) -> Vector:
 def log(x: Vector, m: Math) -> Vector:
     """Natural logarithm with a relative error below 3e-7 (Cephes' logf); -inf at 0, NaN below."""
     bits = T.bind(T.reinterpret(lane_dtype("int32", m.lanes), T.max(x, m(1.17549435e-38))))
-    integer = lambda constant: splat(constant, "int32", m.lanes)  # noqa: E731
+
+    def integer(constant: int) -> Vector:
+        return splat(constant, "int32", m.lanes)
+
     exponent = T.cast(T.shift_right(bits, integer(23)) - integer(126), lane_dtype("float32", m.lanes))
     mantissa = T.bind(T.reinterpret(lane_dtype("float32", m.lanes), (bits & integer(0x007FFFFF)) | integer(0x3F000000)))
     low = mantissa < m(0.707106781186547524)

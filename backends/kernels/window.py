@@ -33,14 +33,14 @@ class Axis:
     transposed: bool = False
 
     def phases(self) -> list["Phase"]:
-        """Return the runs of outputs whose inputs lie on a line: one, or one for each residue of a transposed stride."""
+        """Return the runs of outputs whose inputs lie on a line: one for each residue of a transposed stride."""
         if not self.transposed:
             taps = Taps(self.kernel, 0, 1, -self.padding, self.dilation)
             return [Phase(self.output_size, 0, 1, self.stride, self.input_size, taps)]
         return [self._transposed_phase(residue) for residue in range(min(self.stride, self.output_size))]
 
     def _transposed_phase(self, residue: int) -> "Phase":
-        """Output q * stride + residue reads input q + offset through taps with tap * dilation = residue + padding mod stride."""
+        """Output q * stride + residue reads inputs where tap * dilation = residue + padding, modulo the stride."""
         outputs = (self.output_size - residue + self.stride - 1) // self.stride
         shift = residue + self.padding
         hits = [tap for tap in range(self.kernel) if (shift - tap * self.dilation) % self.stride == 0]
@@ -59,7 +59,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Taps:
-    """Kernel taps `first_tap + i * tap_step`, reading at offsets `first_offset + i * offset_step`, for i in 0..count."""
+    """Taps `first_tap + i * tap_step`, read at offsets `first_offset + i * offset_step`, for i in 0..count."""
 
     count: int
     first_tap: int
@@ -150,7 +150,7 @@ class Phase:
 class Tile:
     """`repeats` neighbouring tiles of `width` outputs from `start`.
 
-    `masks` is empty where all taps land inside for all outputs; else it holds, for each tap, the outputs that it serves.
+    `masks` is empty where all taps land inside for all outputs; else it holds the outputs that each tap serves.
     """
 
     start: int

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch.fx import Node
 
+from prunus.passes.arguments import arguments
 from prunus.passes.fuse import Group
 from prunus.passes.graph import shape
 
@@ -21,7 +22,7 @@ class Placement:
 def place_concats(groups: list[Group]) -> dict[Node, Placement]:
     """Return which values can be computed right where a concatenation wants them.
 
-    Those are results of kernels and of other concatenations that are in no other concatenation yet; the others are copied.
+    Those are results of kernels and of other concatenations that are in no other concatenation yet; others are copied.
     """
     produced = {group.output for group in groups if group.kind != "view"}
     found: dict[Node, Placement] = {}
@@ -29,10 +30,9 @@ def place_concats(groups: list[Group]) -> dict[Node, Placement]:
         if group.kind != "cat":
             continue
         node = group.output
-        sources = node.args[0]
-        dim = int(node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) % len(shape(node))  # type: ignore[arg-type, call-overload]
-        start = 0
-        for source in sources:  # type: ignore[union-attr]
+        call = arguments(node)
+        dim, start = call.dim % len(shape(node)), 0
+        for source in call.tensors:
             length = shape(source)[dim]
             if source in produced and source not in found and not is_result(source):
                 found[source] = Placement(node, dim, start, length)

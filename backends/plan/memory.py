@@ -24,7 +24,7 @@ class Life:
 
 
 def plan_memory(steps: Sequence[Step], kept: Iterable[Buffer], max_threads: int) -> Arena:
-    """Place all arena buffers: the best of several greedy orders, each buffer at the lowest offset that is free while it lives.
+    """Place all arena buffers: the best of several greedy orders, each at the lowest offset that is free for its life.
 
     Args:
         steps: in the order in which they run.

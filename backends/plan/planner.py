@@ -21,6 +21,7 @@ from prunus.backends.plan.orders import preferred_orders
 from prunus.backends.plan.program import Buffer, KernelSpec, Program, Step, Storage, Tensor, View
 from prunus.backends.plan.views import broadcast, dense, is_dense, look, part
 from prunus.errors import UnsupportedOperators
+from prunus.passes.arguments import arguments
 from prunus.passes.fuse import Group, fuse
 from prunus.passes.graph import Graph, aten, get_constant, inputs, is_op, outputs, shape, value
 from prunus.targets import Target
@@ -161,10 +162,9 @@ class _Planner:
     def _plan_concat(self, node: Node) -> None:
         if node not in self.views:
             self.views[node] = self._allocate(node, self.orders.get(node, tuple(range(len(shape(node))))))
-        sources: Sequence[Node] = node.args[0]  # type: ignore[assignment]
-        dim = (node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", 0)) % len(shape(node))  # type: ignore[operator]
-        start = 0
-        for source in sources:
+        call = arguments(node)
+        dim, start = call.dim % len(shape(node)), 0
+        for source in call.tensors:
             length = shape(source)[dim]
             place = part(self.views[node], dim, start, length)
             if self.view_of(source) != place:
@@ -202,7 +202,8 @@ class _Planner:
             reasons.append(f"{family.name}: {answer.reason}")
         described = ", ".join(str(tuple(shape(node))) for node in anchor.all_input_nodes)
         raise UnsupportedOperators(
-            f"no kernel for {anchor.target} ({anchor.name}) of {described}: {'; '.join(reasons) or 'no family claims it'}",
+            f"no kernel for {anchor.target} ({anchor.name}) of {described}: "
+            + ("; ".join(reasons) or "no family claims it"),
             do="add a family under backends/kernels, or a pass that rewrites the operator",
         )
 

@@ -12,7 +12,8 @@ from prunus.passes.graph import aten
 
 # Operators of one input that change no element: their result is another view, where strides allow.
 VIEW_OPERATORS = (
-    aten.reshape.default, aten.view.default, aten.permute.default, aten.slice.Tensor, aten.select.int, aten.expand.default,
+    aten.reshape.default, aten.view.default, aten.permute.default, aten.slice.Tensor, aten.select.int,
+    aten.expand.default,
     aten.unsqueeze.default, aten.squeeze.dim, aten.squeeze.dims, aten.transpose.int, aten.unfold.default,
     aten.alias.default, aten.detach.default,
 )  # fmt: skip

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from prunus.errors import InputError
-from prunus.frontend.torch import as_tensors
+from prunus.passes.samples import as_tensors
 
 
 class Batches:
@@ -23,7 +23,9 @@ class Batches:
     def __init__(self, calibration: Iterable[Any]) -> None:
         portions = [as_tensors(batch) or () for batch in calibration]
         if not portions or not portions[0]:
-            raise InputError("no calibration samples", expected="some batches of inputs", do="pass calibration=[x, ...]")
+            raise InputError(
+                "no calibration samples", expected="some batches of inputs", do="pass calibration=[x, ...]"
+            )
         try:
             self.tensors = tuple(torch.cat(list(parts)) for parts in zip(*portions, strict=True))
         except (RuntimeError, TypeError, ValueError) as error:

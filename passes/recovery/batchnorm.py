@@ -2,6 +2,7 @@
 
 import torch
 
+from prunus.passes.arguments import arguments
 from prunus.passes.graph import Graph, aten, calls, get_constant
 from prunus.passes.recovery.batches import Batches
 from prunus.passes.trainable import TrainableGraph
@@ -19,7 +20,7 @@ def recalibrate_batchnorm(graph: Graph, batches: Batches, *, batch_size: int = 6
         return graph
     portions = [portion for portion in batches.ordered(batch_size) if len(portion[0]) > 1]
     for node in calls(trainable.graph_module, aten.dropout.default, aten.feature_dropout.default):
-        node.replace_all_uses_with(node.args[0])
+        node.replace_all_uses_with(arguments(node).input)
     trainable.train()
     with torch.no_grad():
         for count, portion in enumerate(portions, start=1):

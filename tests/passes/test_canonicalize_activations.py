@@ -65,7 +65,7 @@ def test_formula(apply, operators, formula, name: str, function: Callable[[Tenso
 @pytest.mark.parametrize("opset", [13, 18])
 def test_onnx_export(layer: Callable[[], nn.Module], opset: int) -> None:
     module, file = nn.Sequential(nn.Linear(7, 5), layer()).eval(), io.BytesIO()
-    torch.onnx.export(module, (X,), file, opset_version=opset, dynamo=False)
+    torch.onnx.export(module, (X,), file, opset_version=opset, dynamo=False)  # type: ignore[arg-type]
     graph = run_passes(import_model(file.getvalue()), CANONICAL)
     assert len(list(calls(graph))) == 2, "a linear layer and one activation"
     torch.testing.assert_close(graph(X)[0], module(X), atol=1e-5, rtol=1e-5)

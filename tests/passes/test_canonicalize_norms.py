@@ -90,7 +90,7 @@ def test_values_that_others_read_stay(apply, operators, formula, reasons) -> Non
 def test_onnx_export(operators, opset: int) -> None:
     torch.manual_seed(0)
     module, file = nn.Sequential(nn.Linear(7, 5), nn.LayerNorm(5)).eval(), io.BytesIO()
-    torch.onnx.export(module, (X,), file, opset_version=opset, dynamo=False)
+    torch.onnx.export(module, (X,), file, opset_version=opset, dynamo=False)  # type: ignore[arg-type]
     graph = run_passes(import_model(file.getvalue()), CANONICAL)
     assert operators(graph) == ["linear", "layer_norm"]
     torch.testing.assert_close(graph(X)[0], module(X), atol=1e-5, rtol=1e-5)

@@ -28,6 +28,8 @@ def test_before(apply, operators, expression: str) -> None:
 @pytest.mark.parametrize(("padding", "kept"), [(0, ["conv2d"]), (1, ["sub", "conv2d"])])
 def test_normalised_pixels_go_into_the_first_convolution(apply, operators, padding: int, kept: list[str]) -> None:
     class Net(nn.Module):
+        mean: torch.Tensor
+
         def __init__(self) -> None:
             super().__init__()
             self.conv = nn.Conv2d(3, 7, 3, padding=padding)

@@ -1,5 +1,7 @@
 """Batch norm folds into what stands before it, else behind it, else into a multiplication and an addition."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
@@ -11,8 +13,8 @@ from tests.networks.blocks import settle
 CHANNELS = [1, 3, 7, 17]
 
 
-def norm(channels: int, dims: int) -> nn.Module:
-    layer = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[dims](channels)
+def norm(channels: int, dims: int) -> Any:
+    layer: Any = {1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}[dims](channels)
     nn.init.uniform_(layer.weight, 0.5, 1.5)
     nn.init.normal_(layer.bias)
     nn.init.normal_(layer.running_mean)

@@ -159,7 +159,7 @@ def test_random_graphs(seed: int) -> None:
     choose = random.Random(seed)
     graph = torch.fx.Graph()
     wide, narrow = torch.empty(2, 4, 5, 5, device="meta"), torch.empty(2, 4, 1, 1, device="meta")
-    values = []
+    values: list[torch.fx.Node] = []
     for described in (wide, wide, narrow):
         node = graph.placeholder(f"x{len(values)}")
         node.meta["val"] = described

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -71,7 +72,7 @@ def test_a_broken_plugin_is_named(tmp_path: Path) -> None:
     ("where", "expected"),
     [({"after": "a"}, "apb"), ({"before": "b"}, "apb"), ({"before": "a"}, "pab"), ({}, "abp")],
 )
-def test_places(where: dict[str, str], expected: str) -> None:
+def test_places(where: dict[str, Any], expected: str) -> None:
     def a(graph: Graph) -> Graph:
         return graph
 
@@ -82,7 +83,8 @@ def test_places(where: dict[str, str], expected: str) -> None:
         return graph
 
     try:
-        registered = graph_pass(**where)(p)
+        decorate: Any = graph_pass(**where)
+        registered = decorate(p)
         assert "".join(names(place([a, b], [registered]))) == expected
     finally:
         unregister("p")

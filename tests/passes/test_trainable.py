@@ -15,7 +15,9 @@ def canonical(module: torch.nn.Module, examples: tuple[torch.Tensor, ...]) -> Tr
     return TrainableGraph(run_passes(import_model(module, example_inputs=examples), CANONICAL, examples))
 
 
-@pytest.mark.parametrize("family", ["resnet-basic", "shufflenet-v2", "vit", "swin", "lstm-bidirectional", "conv-tasnet"])
+@pytest.mark.parametrize(
+    "family", ["resnet-basic", "shufflenet-v2", "vit", "swin", "lstm-bidirectional", "conv-tasnet"]
+)
 def test_other_batches(family: str) -> None:
     module, examples = FAMILIES[family]()
     trainable = canonical(module, examples)

@@ -1,5 +1,7 @@
 """Layer norm, RMS norm and group norm, along rows and with channels as lanes, equal PyTorch."""
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given
@@ -65,7 +67,7 @@ def test_channels_as_lanes(channels: int, groups: int) -> None:
     weight, bias = on_a_grid(channels, seed=1), on_a_grid(channels, seed=2)
     after = After(SUM_OF_BOTH, torch.add, (other,))
     given = (x, groups, weight, bias, EPSILON)
-    both = {"layouts": {0: CHANNELS_LAST}, "output_layout": CHANNELS_LAST}
+    both: dict[str, Any] = {"layouts": {0: CHANNELS_LAST}, "output_layout": CHANNELS_LAST}
     check_kernel(CHANNELS, aten.group_norm.default, given, constants=(2, 3), after=after, knobs=3, **both)
     check_kernel(CHANNELS, aten.group_norm.default, (x, groups, weight, None, EPSILON), in_place=0, **both)
     check_kernel(CHANNELS, aten.group_norm.default, (x, groups), layouts={0: CHANNELS_LAST})

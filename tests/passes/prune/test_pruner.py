@@ -1,6 +1,7 @@
 """From a budget to a graph."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from prunus.compression import Prune
 from prunus.errors import InputError, PruneError
 from prunus.frontend import import_model
+from prunus.passes.arguments import arguments
 from prunus.passes.graph import Graph, calls, shape
 from prunus.passes.numbers import run
 from prunus.passes.prune import (
@@ -31,12 +33,17 @@ def network(name: str = "ds-cnn") -> tuple[Graph, tuple[Tensor, ...]]:
     return import_model(module, example_inputs=inputs), inputs
 
 
+def request(importance: str, budget: str, amount: float) -> Prune:
+    given: dict[str, Any] = {"importance": importance, budget: amount}
+    return Prune(**given)
+
+
 def count_macs(graph: Graph) -> int:
     """Count the multiplications of convolutions and linear layers, independently of `costs`."""
     total = 0
     for node in calls(graph):
         if str(node.target).startswith(("aten.conv2d", "aten.linear")):
-            weight = node.args[1].meta["val"]
+            weight = arguments(node).weight.meta["val"]
             total += torch.Size(shape(node)).numel() * weight[0].numel()
     return total
 
@@ -53,7 +60,7 @@ def test_each_measure_reaches_half_the_macs(importance: str) -> None:
 @pytest.mark.parametrize("budget", ["parameters", "bytes", "ratio"])
 def test_other_budgets(budget: str) -> None:
     graph, _ = network()
-    pruned = prune(graph, Prune(importance="l2", **{budget: 0.6}))
+    pruned = prune(graph, request("l2", budget, 0.6))
     before, after = (
         sum(tensor.numel() for tensor in each.state_dict().values() if tensor.is_floating_point())
         for each in (graph, pruned)
@@ -70,7 +77,7 @@ def test_time_budgets(budget: str) -> None:
     model = EstimatedLatency(load_target("rpi4"))
     whole = model.latency_ms(graph)
     amount = 0.6 if budget == "latency" else 0.6 * whole
-    pruned = prune(graph, Prune(importance="l1", **{budget: amount}), latency=model)
+    pruned = prune(graph, request("l1", budget, amount), latency=model)
     assert 0.4 * whole < model.latency_ms(pruned) <= 0.6 * whole
 
 
