@@ -17,6 +17,7 @@ from prunus.passes.merge_linear import merge_linear
 from prunus.passes.merge_padding import merge_padding
 from prunus.passes.nest_concats import nest_concats
 from prunus.passes.plugins import graph_pass, with_plugins
+from prunus.passes.quantize.fold_qdq import fold_qdq
 from prunus.passes.reasons import Reason, no
 from prunus.passes.remove_dead_code import remove_dead_code
 from prunus.passes.remove_dropout import remove_dropout
@@ -28,6 +29,7 @@ from prunus.passes.split_recurrent import split_recurrent
 CANONICAL: list[Pass] = [
     decompose,
     merge_duplicates,
+    fold_qdq,
     merge_linear,
     fold_constants,
     remove_identities,
@@ -79,6 +81,7 @@ __all__ = [
     "fold_affine",
     "fold_batchnorm",
     "fold_constants",
+    "fold_qdq",
     "fuse",
     "graph_pass",
     "left_over",

@@ -107,8 +107,18 @@ def bounds(node: Node) -> tuple[float | None, float | None]:
 def become(graph: Graph, node: Node, result: Result, target: torch._ops.OpOverload, *args: Any) -> None:
     """Let `node` compute the int8 result itself; it keeps its name and place."""
     stay_float(graph, node, target, *args)
+    lead(graph, result, node)
+
+
+def lead(graph: Graph, result: Result, node: Node) -> None:
+    """Let what read the ends of `result` read `node`, and take away what stood between."""
     for end in result.ends:
         end.replace_all_uses_with(node)
+        step = end
+        while step is not node and not step.users:
+            before = step.all_input_nodes[0]
+            graph.graph.erase_node(step)
+            step = before
 
 
 def stay_float(graph: Graph, node: Node, target: torch._ops.OpOverload, *args: Any) -> None:

@@ -75,6 +75,9 @@ def _linear(build: Builder, x: Value, weight: Value, bias: Value | None) -> Valu
 
 
 def _is_weight(value: Value) -> bool:
+    """Tell whether a value is a matrix of weights: floats, or integers with their scales."""
+    if is_op(value, torch.ops.prunus.dequantize_channels):
+        return rank_of(value) == 2
     return isinstance(value, torch.Tensor) and rank_of(value) == 2 and dtype_of(value).is_floating_point
 
 

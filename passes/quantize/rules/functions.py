@@ -5,10 +5,24 @@ from torch import Tensor
 from torch.fx import Node
 
 from prunus.passes.emit import Emitter
-from prunus.passes.graph import Graph, aten, get_constant, is_op, value
+from prunus.passes.graph import Graph, aten, get_constant, is_op, only_user, value
+from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.passes.quantize.kinds import LIMITS, is_pointwise
-from prunus.passes.quantize.qdq import QUANTIZE, Source, become, bounds, qdq_rule, quantized, result_of, source_of
+from prunus.passes.quantize.qdq import (
+    QUANTIZE,
+    Result,
+    Source,
+    become,
+    bounds,
+    lead,
+    qdq_rule,
+    quantized,
+    result_of,
+    source_of,
+)
 from prunus.passes.quantize.tables import tabulate
+
+BOUNDED = (quantized.qconv.default, quantized.qlinear.default, quantized.qadd.default, quantized.qmul.default)
 
 
 @qdq_rule(QUANTIZE)
@@ -26,13 +40,23 @@ def function(graph: Graph, node: Node) -> bool:
     x, between = found
     if is_op(end, *LIMITS) and between == [end] and x.grid == result.grid:
         low, high = bounds(end)
-        limits = [None if bound is None else x.grid.step(bound, 0) for bound in (low, high)]
-        become(graph, end, result, aten.clamp.default, x.node, *limits)
+        _limit(graph, end, x, result, x.grid.step(low, INT8_LOW), x.grid.step(high, INT8_HIGH))
         return True
     table = tabulate(lambda real: _compute(graph, between, x, real), x.grid, result.grid)
     constant = Emitter(graph, end).constant(table, like=f"{end.name}_table")
     become(graph, end, result, quantized.qlookup.default, x.node, constant)
     return True
+
+
+def _limit(graph: Graph, end: Node, x: Source, result: Result, low: int, high: int) -> None:
+    """Bound `x`: its operator does, where nothing else reads it and it has bounds (they are its last two arguments)."""
+    real = only_user(x.node)
+    if is_op(x.node, *BOUNDED) and real is not None and only_user(real) is end:
+        *rest, least, most = x.node.args
+        x.node.args = (*rest, max(least, min(most, low)), min(most, max(least, high)))
+        lead(graph, result, x.node)
+    else:
+        become(graph, end, result, aten.clamp.default, x.node, low, high)
 
 
 def _cone(graph: Graph, end: Node) -> tuple[Source, list[Node]] | None:

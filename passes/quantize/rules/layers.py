@@ -115,9 +115,11 @@ def _rows_first(graph: Graph, node: Node) -> tuple[Node, Tensor] | None:
     ):
         call = arguments(data(node)[0])
         values = get_constant(graph, call.x)
-        if values is not None and values.dim() == 2 and call.dim == 1 and shape(node) == tuple(values.t().shape):
+        scale = evaluate(graph, call.scale)
+        by_row = call.dim == 1 or bool((scale == scale[0]).all())
+        if values is not None and values.dim() == 2 and by_row and shape(node) == tuple(values.t().shape):
             turned = Emitter(graph, node).constant(values.t().contiguous(), like=f"{call.x.target}_rows")
-            return turned, evaluate(graph, call.scale)
+            return turned, scale[0].expand(values.shape[1]) if call.dim == 0 else scale
     return None
 
 
