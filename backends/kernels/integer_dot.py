@@ -169,6 +169,7 @@ class SignedDot(Dot):
 
     name = "signed dot"
     load_words = 4
+    extra_registers = 3
 
     def add(self, sums: Vector, words: Sequence[tuple[Any, Weights]], lanes: int) -> Vector:
         for x, load in words:
@@ -185,10 +186,11 @@ class LongMultiply(Dot):
     others = 1.0
     prepares = 2.0
     load_words = 4
-    extra_registers = 6
 
-    def __init__(self, name: str, multiply: str, widen: Callable[[Vector, Vector, int], Vector]) -> None:
-        self.name, self._multiply, self._widen = name, multiply, widen
+    def __init__(
+        self, name: str, extra_registers: int, multiply: str, widen: Callable[[Vector, Vector, int], Vector]
+    ) -> None:
+        self.name, self.extra_registers, self._multiply, self._widen = name, extra_registers, multiply, widen
 
     def terms(self, weights: np.ndarray) -> int:
         return next((terms for terms in _TERMS if 128 * self._largest(weights, terms) < 2**15), 0)
@@ -288,8 +290,8 @@ def _widen_arm(sums: Vector, products: Vector, lanes: int) -> Vector:
     return T.call_llvm_pure_intrin(lane_dtype("int32", lanes), "llvm.arm.neon.vpadals", sums, products)
 
 
-_AARCH64 = ("llvm.aarch64.neon.smull", _widen_aarch64)
-_ARM = ("llvm.arm.neon.vmulls", _widen_arm)
+_AARCH64 = (10, "llvm.aarch64.neon.smull", _widen_aarch64)
+_ARM = (5, "llvm.arm.neon.vmulls", _widen_arm)
 
 _KINDS: dict[str, Dot] = {
     dot.name: dot

@@ -10,8 +10,9 @@ from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evalu
 from prunus.backends.kernels.family import Epilogue
 from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded
 from prunus.backends.kernels.tiling import Columns
-from prunus.backends.kernels.tir import T
-from prunus.backends.kernels.vector_math import Math, lane_dtype, nearest_int, splat
+from prunus.backends.kernels.tir import T, tvm
+from prunus.backends.kernels.vector_math import Math, lane_dtype, splat
+from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.targets import Target
 
 
@@ -179,6 +180,7 @@ class IntegerTile:
         output: Memory,
         place: Callable[[Sequence[int], int, int], Index],
         output_strides: Sequence[int],
+        target: Target,
     ) -> None:
         """Convert the sums, apply the epilogue and store the first `valid` columns.
 
@@ -186,31 +188,76 @@ class IntegerTile:
             column: place of the first column's scale.
             place: returns the address for strides at (pixel, column of the block); the last stride is the column's.
         """
-        for v, width in enumerate(self.widths):
-            for start, lanes in pieces(min(width, valid - self.starts[v]), width):
-                first = self.starts[v] + start
-                factor = T.bind(load(scale, column + first, lanes))
-                for p in range(self.pixels):
+        for first, lanes, parts in self._stores(valid, joined=requantize is not None):
+            factor = T.bind(load(scale, column + first, lanes))
+            for p in range(self.pixels):
 
-                    def read(operand: int, lanes: int, p: int = p, first: int = first) -> Vector:
-                        strides = epilogue.operands[operand].strides
-                        return load(operands[operand], place(strides, p, first), lanes, strides[-1])
+                def read(operand: int, lanes: int, p: int = p, first: int = first) -> Vector:
+                    strides = epilogue.operands[operand].strides
+                    return load(operands[operand], place(strides, p, first), lanes, strides[-1])
 
-                    total = self.sums.part(p * len(self.widths) + v, start, lanes)
-                    value = evaluate(epilogue.expression, lanes, convert(total, factor, requantize, lanes), read)
-                    store(output, place(output_strides, p, first), value, lanes, output_strides[-1])
+                total = _join([self.sums.part(p * len(self.widths) + v, start, n) for v, start, n in parts], lanes)
+                converted = convert(total, factor, requantize, lanes, target)
+                value = evaluate(epilogue.expression, lanes, converted, read)
+                store(output, place(output_strides, p, first), value, lanes, output_strides[-1])
+
+    def _stores(self, valid: int, *, joined: bool) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
+        """Yield (first column, lanes, parts) of stores of the first `valid` columns; a part is (register, lane, lanes).
+
+        Full registers are joined up to four at a time: narrowing two or four registers to int8 takes fewer instructions.
+        """
+        full = sum(start + width <= valid for start, width in zip(self.starts, self.widths, strict=True))
+        even = full if joined and len(set(self.widths[:full])) == 1 else 0
+        for v, count in pieces(even, 4):
+            yield self.starts[v], count * self.widths[0], [(v + i, 0, self.widths[0]) for i in range(count)]
+        for v in range(even, len(self.widths)):
+            for start, lanes in pieces(min(self.widths[v], valid - self.starts[v]), self.widths[v]):
+                yield self.starts[v] + start, lanes, [(v, start, lanes)]
 
 
-def convert(total: Vector, scale: Vector, requantize: Requantize | None, lanes: int) -> Vector:
+def convert(total: Vector, scale: Vector, requantize: Requantize | None, lanes: int, target: Target) -> Vector:
     """Return int32 sums times float32 scales, as float32 or back in int8."""
     m = Math("float32", lanes)
     # The fence keeps LLVM from fusing the product with a sum of the epilogue.
     steps = m.llvm("llvm.arithmetic.fence", T.cast(total, lane_dtype("float32", lanes)) * scale)
     if requantize is None:
         return T.bind(steps)
-    low, high = requantize.low - requantize.zero_point, requantize.high - requantize.zero_point
-    whole = nearest_int(T.min(T.max(steps, m(low)), m(high)), m)
-    return T.bind(T.cast(whole, lane_dtype("int8", lanes)) + splat(requantize.zero_point, "int8", lanes))
+    narrow = Math("int16", lanes)
+    moved = narrow.llvm("llvm.sadd.sat", _saturate(_to_int32(steps, lanes, target), "int16", lanes),
+                        narrow(requantize.zero_point))  # fmt: skip
+    value = _saturate(T.bind(moved), "int8", lanes)
+    if requantize.low > INT8_LOW:
+        value = T.max(value, splat(requantize.low, "int8", lanes))
+    if requantize.high < INT8_HIGH:
+        value = T.min(value, splat(requantize.high, "int8", lanes))
+    return T.bind(value)
+
+
+def _saturate(value: Vector, dtype: str, lanes: int) -> Vector:
+    """Narrow int32 to int16, or that to int8; LLVM knows clamp and cast as one instruction."""
+    wide = {"int16": "int32", "int8": "int16"}[dtype]
+    limits = np.iinfo(dtype)
+    bounded = T.min(T.max(value, splat(limits.min, wide, lanes)), splat(limits.max, wide, lanes))
+    return T.bind(T.cast(bounded, lane_dtype(dtype, lanes)))
+
+
+def _to_int32(steps: Vector, lanes: int, target: Target) -> Vector:
+    """Round to nearest, ties to even; what int32 cannot hold becomes its end, or on x86 2**30, or -2**31."""
+    m, dtype = Math("float32", lanes), lane_dtype("int32", lanes)
+    if target.architecture == "x86_64":
+        # `cvtps2dq` makes -2**31 of anything too large.
+        return T.bind(T.call_llvm_pure_intrin(dtype, "llvm.lrint", T.min(steps, m(2.0**30))))
+    if lanes < 4:
+        return T.bind(T.cast(m.llvm("llvm.roundeven", steps), dtype))
+    name = "llvm.aarch64.neon.fcvtns" if target.architecture == "aarch64" else "llvm.arm.neon.vcvtns"
+    steps = T.bind(steps)
+    quarters = [tvm.tirx.Shuffle([steps], list(range(first, first + 4))) for first in range(0, lanes, 4)]
+    return _join([T.bind(T.call_llvm_pure_intrin("int32x4", name, quarter)) for quarter in quarters], lanes)
+
+
+def _join(vectors: Sequence[Vector], lanes: int) -> Vector:
+    """Return vectors side by side in one."""
+    return vectors[0] if len(vectors) == 1 else T.bind(tvm.tirx.Shuffle(list(vectors), list(range(lanes))))
 
 
 def tile_cycles(dot: Dot, terms: int, pixels: int, widths: Sequence[int], target: Target) -> float:

@@ -16,11 +16,12 @@ from torch.fx import Node
 
 from prunus.backends.kernels.emit import Index, Memory, Registers, address, kernel, load, loop, spans, split, store
 from prunus.backends.kernels.expression import Accumulator
-from prunus.backends.kernels.family import Defaults, DimOrder, Match, No, Request, channels_last
+from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_tile import Requantize, convert
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import lane_dtype, splat
 from prunus.backends.kernels.window import Axis
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import is_op
@@ -148,7 +149,7 @@ class IntegerAverage(Defaults):
                             at = at + (q * phase.input_step + phase.taps.offset(i)) * step
                         sums[0] = sums[0] + T.cast(load(x, at, lanes, channel_in), wide)
                     scale, total = (v if lanes == 1 else T.broadcast(v, lanes) for v in (factor, shift))
-                    value = convert(sums[0] - total, scale, problem.requantize, lanes)
+                    value = convert(sums[0] - total, scale, problem.requantize, lanes, target)
                     store(y, target_place + channel * channel_out, value, lanes, channel_out)
 
         return kernel(["int8", "float32", "int8"], body)

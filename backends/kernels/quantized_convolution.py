@@ -29,7 +29,7 @@ from prunus.backends.kernels.emit import (
     store,
     when,
 )
-from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, Request, channels_last, epilogue_of
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import (
     IntegerTile,
@@ -45,6 +45,7 @@ from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import is_op
@@ -271,7 +272,7 @@ class _Emitter:
     ) -> None:
         self.problem, self.knob = problem, knob
         self.dot, self.channels = integer_dot.by_name(problem.dot), _columns(problem, knob)
-        self.copy_lanes = target.lanes(8)
+        self.target = target
         rest = iter(memories)
         self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
         self.lines = next(rest) if problem.adds_lines else None
@@ -367,7 +368,7 @@ class _Emitter:
         valid = self.channels.count - self.channels.full * self.channels.block if tail else self.channels.block
         sums.finish(
             self.scale, g * self.channels.padded + block * self.channels.block, valid, problem.requantize,
-            problem.epilogue, self.operands, self.y, place, problem.output_strides,
+            problem.epilogue, self.operands, self.y, place, problem.output_strides, self.target,
         )  # fmt: skip
 
     def _inside(self, tile: Tile, first: int) -> tuple[int, int]:
@@ -381,7 +382,7 @@ class _Emitter:
         assert self.scratch is not None
         channels, (begin, end) = self.problem.in_channels, self._inside(tile, first)
         for start, stop in ((0, begin), (end, _line_pixels(self.problem, tile))):
-            for place, lanes in spans((stop - start) * channels, self.copy_lanes):
+            for place, lanes in spans((stop - start) * channels, self.target.lanes(8)):
                 zero = splat(self.problem.zero_point, "int8", lanes)
                 store(self.scratch, start * channels + place, zero, lanes)
 
@@ -393,5 +394,5 @@ class _Emitter:
         pixels, size = (1, (end - begin) * channels) if stride == channels else (end - begin, channels)
         with loop(0, pixels) as pixel:
             source, target = line + begin * stride + pixel * stride, (begin + pixel) * channels
-            for place, lanes in spans(size, self.copy_lanes):
+            for place, lanes in spans(size, self.target.lanes(8)):
                 store(self.scratch, target + place, load(self.x, source + place, lanes), lanes)

@@ -28,12 +28,13 @@ from prunus.backends.kernels.emit import (
     split,
     store,
 )
-from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, Request, channels_last, epilogue_of
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of
 from prunus.backends.kernels.integer_tile import Requantize, convert, wrap_int32
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import lane_dtype, splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import is_op, shape
@@ -184,7 +185,7 @@ class IntegerDepthwise(Defaults):
     def emit(self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob, target: Target) -> Any:
         dtypes = ["int8", "int8", "int32", "float32", *(["int32"] if problem.adds_lines else [])]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
 
 
 def _terms(weight: np.ndarray) -> int:
@@ -203,9 +204,10 @@ def _terms(weight: np.ndarray) -> int:
 class _Emitter:
     """Writes the loops of one depthwise convolution."""
 
-    def __init__(self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob, memories: list[Memory]) -> None:
-        self.problem = problem
-        self.knob = knob
+    def __init__(
+        self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob, target: Target, memories: list[Memory]
+    ) -> None:
+        self.problem, self.knob, self.target = problem, knob, target
         self.channels = Columns(problem.channels, knob.lanes, knob.vectors, exact=True)
         rest = iter(memories)
         self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
@@ -280,7 +282,7 @@ class _Emitter:
 
             total = bias + T.cast(sums[p], wide) if problem.whole else sums[p]
             value = evaluate(
-                problem.epilogue.expression, lanes, convert(total, factor, problem.requantize, lanes), read
+                problem.epilogue.expression, lanes, convert(total, factor, problem.requantize, lanes, self.target), read
             )
             store(self.y, address(place, problem.output_strides), value, lanes)
 

@@ -10,10 +10,11 @@ from torch.fx import Node
 
 from prunus.backends.kernels.emit import Index, Memory, address, kernel, load, loop, split, store
 from prunus.backends.kernels.expression import Accumulator
-from prunus.backends.kernels.family import Defaults, DimOrder, Match, No, Request
+from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.rows import memory_order
 from prunus.backends.kernels.tir import T
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.passes.graph import is_op
 from prunus.targets import Target

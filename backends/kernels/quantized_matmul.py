@@ -14,16 +14,7 @@ from torch.fx import Node
 
 from prunus.backends.kernels import integer_dot
 from prunus.backends.kernels.emit import Index, Memory, address, kernel, load, loop, split, when
-from prunus.backends.kernels.family import (
-    Defaults,
-    DimOrder,
-    Epilogue,
-    Match,
-    No,
-    OperandLayout,
-    Request,
-    channels_last,
-)
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import (
     IntegerTile,
@@ -37,6 +28,7 @@ from prunus.backends.kernels.integer_tile import (
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import is_op, shape
@@ -197,7 +189,7 @@ class IntegerMatrixProduct(Defaults):
     def emit(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) -> Any:
         dtypes = ["int8", "int8", "int32", "float32"]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
 
 
 def _columns(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Columns:
@@ -213,8 +205,10 @@ def _words(weight: torch.Tensor) -> np.ndarray:
 class _Emitter:
     """Writes the loops of one matrix product."""
 
-    def __init__(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, memories: list[Memory]) -> None:
-        self.problem, self.knob = problem, knob
+    def __init__(
+        self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target, memories: list[Memory]
+    ) -> None:
+        self.problem, self.knob, self.target = problem, knob, target
         self.columns = _columns(problem, knob)
         self.x, self.w, self.bias, self.scale = memories[:4]
         self.operands, self.y = memories[4:-1], memories[-1]
@@ -266,5 +260,5 @@ class _Emitter:
         valid = problem.columns - self.columns.full * self.columns.block if tail else self.columns.block
         sums.finish(
             self.scale, column, valid, problem.requantize, problem.epilogue, self.operands, self.y, place,
-            (*problem.output_strides, 1),
+            (*problem.output_strides, 1), self.target,
         )  # fmt: skip
