@@ -46,17 +46,19 @@ def calibration_samples(case: Case, data: Path, count: int) -> np.ndarray:
     Voice windows start half a window later than those of the test; of text-magika's files every eighth is taken.
     """
     if case.name.startswith("fashion-resnet"):
-        pixels = np.load(data / "fashion-resnet/data.npz")["x_train"][:count, None]
-        return ((pixels / np.float32(255) - np.float32(0.2860)) / np.float32(0.3530)).astype(np.float32)
-    if case.name.startswith("kws"):
+        pixels = np.load(data / "fashion-resnet/data.npz")["x_train"][:, None]
+        samples = ((pixels / np.float32(255) - np.float32(0.2860)) / np.float32(0.3530)).astype(np.float32)
+    elif case.name.startswith("kws"):
         part = np.load(data / f"kws/{case.name.split()[1].rstrip(',')}.npz")
-        return part["x_train"][:count, None].astype(np.float32) * np.float32(part["scale"])
-    if case.name.startswith("pulsevad"):
+        samples = part["x_train"][:, None].astype(np.float32) * np.float32(part["scale"])
+    elif case.name.startswith("pulsevad"):
         audio = np.load(data / "vad/clips.npz")["audio"].astype(np.float32) / 32768
-        return log_mel(audio[:, 1600:-1600].reshape(-1, 3200), np.load(data / "vad/mel_filterbank.npy"))[:count]
-    if case.name.startswith("text-sentiment"):
-        return np.load(data / "text-sentiment/data.npz")["x_train"][:count].astype(np.int64)
-    return case.samples[:: max(1, min(8, len(case.samples) // 20))][:count]
+        samples = log_mel(audio[:, 1600:-1600].reshape(-1, 3200), np.load(data / "vad/mel_filterbank.npy"))
+    elif case.name.startswith("text-sentiment"):
+        samples = np.load(data / "text-sentiment/data.npz")["x_train"].astype(np.int64)
+    else:
+        samples = case.samples[:: max(1, min(8, len(case.samples) // 20))]
+    return samples[:count]
 
 
 def answers(graph: Graph, samples: np.ndarray) -> Run:

@@ -18,7 +18,7 @@ FINEST_SHARE = 0.25
 
 
 def calibrate(graph: Graph, plan: Plan, batches: Batches, observer: str) -> dict[Node, Grid]:
-    """Return the grid of each value of the plan; tied values share theirs.
+    """Return the grid of each value of the plan; tied values have the very same `Grid`.
 
     Raises:
         InputError: samples that do not fit the graph.

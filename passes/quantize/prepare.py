@@ -10,7 +10,7 @@ from torch.fx import Node
 from prunus.passes.arguments import arguments
 from prunus.passes.emit import Emitter
 from prunus.passes.fake_quantization import FAKE_ACTIVATION, FAKE_WEIGHT
-from prunus.passes.graph import Graph, only_user, shape, tidy
+from prunus.passes.graph import Graph, aten, is_op, only_user, shape, tidy
 from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.passes.quantize.annotate import Plan
 from prunus.passes.quantize.batch_norm import fold_in_training
@@ -32,22 +32,29 @@ def prepare(graph: Graph, plan: Plan, grids: Mapping[Node, Grid], *, learned: bo
     Values that a float operator computes are rounded for their integer readers only.
 
     Args:
+        grids: of the plan's values; tied values have the very same.
         learned: scales are parameters (`lsq`), else constants.
     """
     for layer, bits in plan.weight_bits.items():
         _round_weight(graph, plan, layer, bits, grids[arguments(layer).input].scale, learned)
+    shared: dict[int, Learned] = {}
     for node in plan.values:
-        _round_value(graph, plan, node, grids[node], learned)
+        if not is_op(node, aten.dropout.default):  # what it drops, or keeps, is rounded already
+            _round_value(graph, plan, node, grids[node], shared, learned)
     return tidy(graph)
 
 
-def _round_value(graph: Graph, plan: Plan, node: Node, grid: Grid, learned: bool) -> None:
+def _round_value(graph: Graph, plan: Plan, node: Node, grid: Grid, shared: dict[int, Learned], learned: bool) -> None:
+    """Write one fake quantisation; tied values have one `Grid`, and read the scale of the first of them."""
     readers = set(node.users) if node in plan.kinds else {user for user in node.users if user in plan.kinds}
     emit = Emitter(graph, node.next, name=node.name)
-    if learned:
+    if id(grid) in shared:
+        found = shared[id(grid)]
+    elif learned:
         found = learn_activation(emit, node.name, grid, max(1, math.prod(shape(node)[1:])))
     else:
         found = _fixed(emit, node.name, torch.tensor([grid.scale]), torch.tensor([float(grid.zero_point)]))
+    shared[id(grid)] = found
     rounded = emit(FAKE_ACTIVATION, node, found.scale, found.zero_point, INT8_LOW, INT8_HIGH, found.factor)
     node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user in readers)
 

@@ -39,7 +39,7 @@ def quantize_linear(build: Builder, op: Operation) -> Value:
 @operator("DequantizeLinear")
 @operator("DequantizeLinear", domain=MICROSOFT)
 def dequantize_linear(build: Builder, op: Operation) -> Value:
-    """Activations of one scale come back by `dequantize`; constant weights stay integers, with a scale for each channel."""
+    """Activations of one scale come back by `dequantize`; constant weights stay integers, with scales by channel."""
     x, scale, zero_point = op.value(0), _constant(op, 1), op.constant(2)
     if op.attribute("block_size", 0):
         raise op.refuse("scales for blocks of a channel")
@@ -66,7 +66,7 @@ def qlinear_matmul(build: Builder, op: Operation) -> Value:
 
 @operator("QGemm", domain=MICROSOFT)
 def qgemm(build: Builder, op: Operation) -> Value:
-    """alpha * A @ B + C; without scale and zero point for the result it is float32. Alpha goes into the weights' scale."""
+    """alpha * A @ B + C, in float32 where the result has no scale; alpha goes into the weights' scale."""
     scales = _constant(op, 4) * op.attribute("alpha", 1.0)
     a = _dequantize(build, op, op.value(0), _constant(op, 1), op.constant(2))
     axis = 0 if op.attribute("transB", 0) else 1

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+from prunus.passes.arguments import arguments
 from prunus.passes.emit import Emitter
 from prunus.passes.graph import Graph, aten, get_constant, is_op, only_user, value
 from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
@@ -52,8 +53,9 @@ def _limit(graph: Graph, end: Node, x: Source, result: Result, low: int, high: i
     """Bound `x`: its operator does, where nothing else reads it and it has bounds (they are its last two arguments)."""
     real = only_user(x.node)
     if is_op(x.node, *BOUNDED) and real is not None and only_user(real) is end:
-        *rest, least, most = x.node.args
-        x.node.args = (*rest, max(least, min(most, low)), min(most, max(least, high)))
+        call = arguments(x.node)
+        within = (max(call.low, min(call.high, low)), min(call.high, max(call.low, high)))
+        x.node.args = (*x.node.args[:-2], *within)
         lead(graph, result, x.node)
     else:
         become(graph, end, result, aten.clamp.default, x.node, low, high)
