@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch.fx import Node
 
-from prunus.backends.kernels.family import No, Request, contiguous
+from prunus.backends.kernels.family import No, Request
+from prunus.backends.plan.layout import contiguous
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op

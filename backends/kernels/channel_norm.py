@@ -14,21 +14,13 @@ from torch.fx import Node
 
 from prunus.backends.kernels.affine import Parameter, read_inputs
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, store, when
-from prunus.backends.kernels.family import (
-    Defaults,
-    DimOrder,
-    Epilogue,
-    Match,
-    No,
-    OperandLayout,
-    Request,
-    channels_last,
-)
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.rows import CHAINS, Partials, Sweep, store_after, stream_cycles
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import Math
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op

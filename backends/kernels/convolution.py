@@ -14,11 +14,12 @@ import torch
 from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
-from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, Request, channels_last, epilogue_of
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, not_float32
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op
@@ -111,6 +112,9 @@ class DirectConvolution(Defaults):
     def match(self, request: Request, target: Target) -> Match | No:
         anchor, output = request.anchor, request.output
         assert anchor is not None
+        refusal = not_float32(request)
+        if refusal is not None:
+            return refusal
         if 1 not in request.constants:
             return No("its weight is not a constant")
         if output.strides[1] != 1 and output.shape[1] != 1:

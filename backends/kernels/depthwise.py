@@ -14,11 +14,12 @@ from torch.fx import Node
 
 from prunus.backends.kernels.convolution import convolution_arguments, lift
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split
-from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, Request, channels_last, epilogue_of
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, not_float32
 from prunus.backends.kernels.tiling import Columns, accumulator_limit, epilogue_cycles, finish
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.graph import aten, is_op, shape
 from prunus.targets import Target
@@ -68,6 +69,9 @@ class DepthwiseConvolution(Defaults):
     def match(self, request: Request, target: Target) -> Match | No:
         anchor, output = request.anchor, request.output
         assert anchor is not None
+        refusal = not_float32(request)
+        if refusal is not None:
+            return refusal
         if 1 not in request.constants:
             return No("its weight is not a constant")
         if output.strides[1] != 1 or request.inputs[0].strides[1] != 1:

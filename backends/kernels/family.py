@@ -9,11 +9,9 @@ import torch
 from torch.fx import Node
 
 from prunus.backends.kernels.expression import Accumulator, Expression
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.targets import Target
-
-DimOrder = tuple[int, ...]
-"""Logical dimensions from the slowest in memory to the fastest."""
 
 
 @dataclass(frozen=True)
@@ -149,22 +147,15 @@ class Epilogue:
     dtype: str = "float32"
 
 
+def not_float32(request: Request) -> No | None:
+    """Return why a family that multiplies float32 cannot take a request, None if it can."""
+    dtypes = {view.buffer.dtype for view in request.inputs.values()}
+    dtypes |= {str(tensor.dtype).removeprefix("torch.") for tensor in request.constants.values()}
+    others = sorted(dtypes - {"float32"})
+    return No(f"it multiplies float32, not {', '.join(others)}") if others else None
+
+
 def epilogue_of(request: Request, strides: Callable[[View], tuple[int, ...]]) -> Epilogue:
     """Return the epilogue of a request; `strides` gives a view's strides in the order of the family's loops."""
     layouts = tuple(OperandLayout(view.buffer.dtype, strides(view)) for view in request.operands)
     return Epilogue(request.epilogue, layouts, request.output.buffer.dtype)
-
-
-def contiguous(shape: Sequence[int], order: DimOrder | None = None) -> tuple[int, ...]:
-    """Return strides of a dense tensor whose dimensions lie in memory in `order`."""
-    order = order if order is not None else tuple(range(len(shape)))
-    strides, step = [0] * len(shape), 1
-    for dim in reversed(order):
-        strides[dim] = step
-        step *= shape[dim]
-    return tuple(strides)
-
-
-def channels_last(rank: int) -> DimOrder:
-    """Return the order with dimension 1 fastest: NHWC for an NCHW tensor."""
-    return (0, *range(2, rank), 1) if rank > 1 else tuple(range(rank))

@@ -14,10 +14,11 @@ from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, address, kernel, load, spans, split, store
 from prunus.backends.kernels.expression import Accumulator
-from prunus.backends.kernels.family import Defaults, DimOrder, Match, No, Request, contiguous
+from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.scalar_rules import dtype_name
 from prunus.backends.kernels.tir import T
+from prunus.backends.plan.layout import DimOrder, contiguous
 from prunus.backends.plan.program import View
 from prunus.backends.plan.views import order_of
 from prunus.passes.graph import aten, is_op

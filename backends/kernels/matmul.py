@@ -15,20 +15,12 @@ from torch.fx import Node
 
 from prunus.backends.kernels.convolution import convolution_arguments
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
-from prunus.backends.kernels.family import (
-    Defaults,
-    DimOrder,
-    Epilogue,
-    Match,
-    No,
-    OperandLayout,
-    Request,
-    channels_last,
-)
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request, not_float32
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.graph import aten, is_op, shape
 from prunus.targets import Target
@@ -101,6 +93,9 @@ class MatrixProduct(Defaults):
     def match(self, request: Request, target: Target) -> Match | No:
         anchor = request.anchor
         assert anchor is not None
+        refusal = not_float32(request)
+        if refusal is not None:
+            return refusal
         if any(before or after for before, after in request.padding):
             return No("padding in front of it")
         if is_op(anchor, aten.linear.default):

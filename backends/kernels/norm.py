@@ -15,21 +15,13 @@ from torch.fx import Node
 
 from prunus.backends.kernels.affine import Parameter, dims_of, read_inputs
 from prunus.backends.kernels.emit import Memory, address, kernel, load, split
-from prunus.backends.kernels.family import (
-    Defaults,
-    DimOrder,
-    Epilogue,
-    Match,
-    No,
-    OperandLayout,
-    Request,
-    channels_last,
-)
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.rows import CHAINS, Partials, Sweep, memory_order, spread, store_after, stream_cycles
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import Math, splat
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op

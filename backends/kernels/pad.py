@@ -10,9 +10,10 @@ from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, address, kernel, load, spans, split, store, when
 from prunus.backends.kernels.expression import Accumulator
-from prunus.backends.kernels.family import Defaults, DimOrder, Match, No, Request
+from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.backends.plan.views import order_of
 from prunus.passes.arguments import arguments

@@ -15,7 +15,7 @@ import numpy as np
 from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, address, kernel, load, loop, split, when
-from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, OperandLayout, Request
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.pool_axis import PoolAxis
 from prunus.backends.kernels.rows import Partials, memory_order, spread, store_after
@@ -23,6 +23,7 @@ from prunus.backends.kernels.tiling import Columns, accumulator_limit, epilogue_
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Tile
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments, per_dim
 from prunus.passes.graph import aten, is_op, users_of_item

@@ -17,11 +17,12 @@ from torch.fx import Node
 import prunus.passes.operators.recurrent  # noqa: F401
 from prunus.backends.kernels.emit import Memory, Registers, kernel, load, loop, spans, store, when
 from prunus.backends.kernels.expression import Accumulator
-from prunus.backends.kernels.family import Defaults, DimOrder, Match, No, Request
+from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.recurrent_cells import CELLS
 from prunus.backends.kernels.tiling import Columns, accumulator_limit
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import Math, splat
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import is_op

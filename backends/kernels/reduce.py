@@ -13,13 +13,14 @@ import numpy as np
 from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, split, when
-from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, OperandLayout, Request
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.places import Places
 from prunus.backends.kernels.rows import CHAINS, Partials, Sweep, spread, stream_cycles
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op

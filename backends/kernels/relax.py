@@ -18,19 +18,10 @@ from torch.fx import Node
 
 from prunus.backends.kernels.elementwise import Elementwise, ElementwiseChain
 from prunus.backends.kernels.expression import Accumulator, Apply, Expression, Operand
-from prunus.backends.kernels.family import (
-    Defaults,
-    DimOrder,
-    Epilogue,
-    Match,
-    No,
-    OperandLayout,
-    Request,
-    contiguous,
-    epilogue_of,
-)
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request, epilogue_of
 from prunus.backends.kernels.relax_function import Chain, Joined, join
 from prunus.backends.kernels.relax_lowering import AtenCall, Legalized, Slot, TensorType, legalize, tensor_type
+from prunus.backends.plan.layout import DimOrder, contiguous
 from prunus.backends.plan.program import View
 from prunus.targets import Target
 

@@ -15,9 +15,10 @@ from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, address, kernel, load, spans, split, store
 from prunus.backends.kernels.expression import Accumulator
-from prunus.backends.kernels.family import Defaults, DimOrder, Match, No, Request, channels_last
+from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import Math
+from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op

@@ -9,9 +9,10 @@ from typing import TypeVar
 import numpy as np
 
 from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, address, evaluate, load, loop, pieces, store
-from prunus.backends.kernels.family import DimOrder, Epilogue
+from prunus.backends.kernels.family import Epilogue
 from prunus.backends.kernels.tir import T, tvm
 from prunus.backends.kernels.vector_math import splat
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.targets import Target
 

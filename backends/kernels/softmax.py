@@ -14,12 +14,13 @@ from typing import Any
 from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, store, when
-from prunus.backends.kernels.family import Defaults, DimOrder, Epilogue, Match, No, OperandLayout, Request
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.rows import Partials, Sweep, memory_order, spread, store_after, stream_cycles
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import Math, lane_dtype, log, splat
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import aten, is_op

@@ -12,10 +12,11 @@ from torch.fx import Node
 
 from prunus.backends.kernels import FAMILIES, by_name
 from prunus.backends.kernels.expression import Accumulator, Expression, Operand
-from prunus.backends.kernels.family import DimOrder, Family, Match, No, Request
+from prunus.backends.kernels.family import Family, Match, No, Request
 from prunus.backends.kernels.scalar_rules import apply_rule, dtype_name, dtype_of, number
 from prunus.backends.plan.arguments import tensor_arguments
 from prunus.backends.plan.concat import Placement, place_concats
+from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.memory import plan_memory
 from prunus.backends.plan.orders import preferred_orders
 from prunus.backends.plan.program import Buffer, KernelSpec, Program, Step, Storage, Tensor, View

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from prunus.backends.kernels.family import DimOrder, contiguous
+from prunus.backends.plan.layout import DimOrder, contiguous
 from prunus.backends.plan.program import Buffer, View
 from prunus.passes.graph import aten
 

@@ -11,7 +11,8 @@ from torch.fx import Graph, Node
 
 from prunus.backends.codegen.lower import assembly
 from prunus.backends.kernels.expression import Accumulator, Expression
-from prunus.backends.kernels.family import DimOrder, Family, Match, No, Request, contiguous
+from prunus.backends.kernels.family import Family, Match, No, Request
+from prunus.backends.plan.layout import DimOrder, contiguous
 from prunus.backends.plan.program import Buffer, Storage, View
 from prunus.targets import Target, load_target
 from tests.backends.kernels.execution import Pointer, can_run, execute
