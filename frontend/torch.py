@@ -72,12 +72,14 @@ def import_exported(
             tuple(example_inputs) if example_inputs is not None else _inputs_of_shapes(symbolic, input_shapes or {})
         )
         return import_torch(program.module(), inputs)
-    if any(name in program.graph_signature.user_inputs for name in _mutated(program)):
+    program = functionalize(program)
+    if program.graph_signature.user_inputs_to_mutate:
         raise ImportModelError(
-            "the program writes into its own inputs", expected="a forward without side effects",
+            "the program writes into its own inputs",
+            expected="a forward without side effects",
             do="return the new value instead",
-        )  # fmt: skip
-    graph = _unlift(functionalize(program))
+        )
+    graph = _unlift(program)
     check_finite(graph)
     return graph
 
@@ -115,9 +117,8 @@ def _unlift(program: ExportedProgram) -> Graph:
             remap[node] = graph.graph.get_attr(name)
         elif node.op == "output":
             specs = zip(signature.output_specs, node.args[0], strict=True)
-            results = [result for spec, result in specs if spec.kind is OutputKind.USER_OUTPUT]
-            if not all(isinstance(result, Node) for result in results):
-                results = [result for result in results if isinstance(result, Node)]
+            users = [result for spec, result in specs if spec.kind is OutputKind.USER_OUTPUT]
+            results = [result for result in users if isinstance(result, Node)]
             graph.graph.output(tuple(remap[result] for result in results))
         elif not str(node.target).startswith("aten._assert"):  # export's checks of dtypes and values compute nothing
             remap[node] = graph.graph.node_copy(node, lambda n: remap[n])
@@ -175,10 +176,6 @@ def _inputs_of_shapes(
     return tuple(
         torch.ones(tuple(shapes.get(name, tuple(fake.shape))), dtype=fake.dtype) for name, fake in symbolic.items()
     )
-
-
-def _mutated(program: ExportedProgram) -> list[str]:
-    return list(program.graph_signature.user_inputs_to_mutate.values())
 
 
 @contextlib.contextmanager
