@@ -8,10 +8,11 @@
 from prunus.passes.prune.apply import apply_cut
 from prunus.passes.prune.dependencies import dependency_graph
 from prunus.passes.prune.groups import Group, Protected
-from prunus.passes.prune.importance import MEASURES, Scene
+from prunus.passes.prune.importance import MEASURES
 from prunus.passes.prune.latency import EstimatedLatency, LatencyModel
 from prunus.passes.prune.plan import Part, PrunePlan
 from prunus.passes.prune.pruner import apply_plan, describe, plan_pruning, prune
+from prunus.passes.prune.scene import Scene
 from prunus.passes.prune.sensitivity import Sensitivity, sensitivity
 from prunus.passes.prune.trace import Trace, trace
 

@@ -14,9 +14,10 @@ from prunus.passes.prune.apply import apply_cut
 from prunus.passes.prune.costs import Unit, costs_of
 from prunus.passes.prune.greedy import Limits, Removal, removals
 from prunus.passes.prune.groups import Group, find_groups, find_protected
-from prunus.passes.prune.importance import Numbers, Scene, importances, needs_graph, output_square
+from prunus.passes.prune.importance import Numbers, importances, needs_graph
 from prunus.passes.prune.latency import LatencyModel
 from prunus.passes.prune.plan import Part, PrunePlan
+from prunus.passes.prune.scene import Scene, output_change
 from prunus.passes.prune.trace import Trace, trace
 from prunus.passes.prune.units import Axes
 
@@ -156,7 +157,7 @@ class _Pruner:
     def advance(self, progress: float, *, verified: bool) -> None:
         """Cut down to a share `progress` of the way, which is even in ratios: 1, 0.84, 0.71, 0.59, 0.5."""
         target = self.before * (min(self.budget, self.before) / self.before) ** progress if self.before else 0.0
-        scene = Scene(self.trace, self.batches, self.config.loss or output_square, self.config.seed)
+        scene = Scene(self.trace, self.batches, self.config.loss or output_change, self.config.seed)
         self.importance = tuple(importances(scene, self.groups, self.config.importance))
         axes = Axes(self.trace)
         costs = costs_of(self.trace, axes, _TERMS[self.config.budget])

@@ -9,8 +9,9 @@ from rich.table import Table
 from prunus.passes.graph import Graph
 from prunus.passes.prune.apply import apply_cut
 from prunus.passes.prune.groups import find_groups
-from prunus.passes.prune.importance import Importance, Scene, importances
+from prunus.passes.prune.importance import Importance, importances
 from prunus.passes.prune.pruner import Evaluate, accuracy_of, as_batches, canonical
+from prunus.passes.prune.scene import Scene
 from prunus.passes.prune.trace import trace
 from prunus.passes.prune.units import Axes
 

@@ -29,7 +29,7 @@ class Prune:
         multiple_of: cut whole multiples of so many channels, so that widths suit vectors.
         floor: the least share of each group's channels that stays.
         loss: for "taylor": takes the outputs and the number of the calibration batch and returns a scalar; by default
-            half the mean square of the outputs, which needs no labels.
+            the outputs along a random direction, which needs no labels: what matters is what changes the outputs.
         seed: of "random".
 
     Raises:

@@ -23,7 +23,8 @@ def convolution(scope: Scope, call: SimpleNamespace) -> Dims:
     scope.unify(weight[0], outputs)
     scope.unify(weight[1], inputs)
     scope.role(call.weight, 0, "out")
-    scope.role(call.weight, 1, "in")
+    if len(weight[1]) > 1 or call.groups == 1:  # a depthwise convolution scales, others sum
+        scope.role(call.weight, 1, "in", (call.input, -1 - spatial))
     return (*batch, *_with_bias(scope, call, outputs), *_window(scope, call))
 
 
@@ -38,7 +39,7 @@ def transposed_convolution(scope: Scope, call: SimpleNamespace) -> Dims:
     outputs = scope.merge((group, each))
     scope.unify(weight[0], channels)
     scope.unify(weight[1], each)
-    scope.role(call.weight, 0, "in")
+    scope.role(call.weight, 0, "in", (call.input, -1 - spatial))
     scope.role(call.weight, 1, "out")
     return (*batch, *_with_bias(scope, call, outputs), *_window(scope, call))
 
@@ -68,7 +69,7 @@ def linear(scope: Scope, call: SimpleNamespace) -> Dims:
     if call.bias is not None:
         scope.unify(scope.of(call.bias)[0], weight[0])
     scope.role(call.weight, 0, "out")
-    scope.role(call.weight, 1, "in")
+    scope.role(call.weight, 1, "in", (call.input, -1))
     return (*lead, weight[0])
 
 
@@ -78,9 +79,9 @@ def matmul(scope: Scope, call: SimpleNamespace) -> Dims:
     first, second = scope.of(call.self), scope.of(call.other)
     scope.unify(first[-1], second[-2] if len(second) > 1 else second[-1])
     if call.self.op == "get_attr":
-        scope.role(call.self, len(first) - 1, "in")
+        scope.role(call.self, len(first) - 1, "in", (call.other, -2 if len(second) > 1 else -1))
     if call.other.op == "get_attr" and len(second) > 1:
-        scope.role(call.other, len(second) - 2, "in")
+        scope.role(call.other, len(second) - 2, "in", (call.self, -1))
         scope.role(call.other, len(second) - 1, "out")
     rows = first[-2:-1]
     columns = second[-1:] if len(second) > 1 else ()

@@ -23,12 +23,14 @@ class Role:
         parameter: name of the `get_attr` node that it reads.
         dim: the dimension.
         kind: its outputs, its inputs (those that the layer sums over), or a factor for each channel.
+        reads: for inputs, where the layer reads them: a node by name and a dimension from 0.
     """
 
     layer: str
     parameter: str
     dim: int
     kind: Kind
+    reads: tuple[str, int] | None = None
 
 
 class Scope:
@@ -69,10 +71,11 @@ class Scope:
     def inexact(self, labels: Labels, text: str) -> None:
         self.atoms.mark_inexact(labels, Reason(self.node.name, text))
 
-    def role(self, parameter: Node, dim: int, kind: Kind) -> None:
+    def role(self, parameter: Node, dim: int, kind: Kind, reads: tuple[Node, int] | None = None) -> None:
         """Note what a dimension of a parameter is to the layer; weights that are computed have no role."""
         if parameter.op == "get_attr":
-            self.roles.append(Role(self.node.name, parameter.name, dim, kind))
+            place = (reads[0].name, reads[1] % len(self.of(reads[0]))) if reads else None
+            self.roles.append(Role(self.node.name, parameter.name, dim, kind, place))
 
 
 Rule = Callable[[Scope, SimpleNamespace], Dims | tuple[Dims, ...] | None]
