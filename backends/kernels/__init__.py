@@ -15,6 +15,7 @@ from prunus.backends.kernels.pool import Pools
 from prunus.backends.kernels.quantized_average import IntegerAverage
 from prunus.backends.kernels.quantized_convolution import IntegerConvolution
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise
+from prunus.backends.kernels.quantized_depthwise_words import IntegerDepthwiseWords
 from prunus.backends.kernels.quantized_lookup import LookupTable
 from prunus.backends.kernels.quantized_matmul import IntegerMatrixProduct
 from prunus.backends.kernels.recurrent import RecurrentLayer
@@ -32,6 +33,7 @@ FAMILIES: tuple[Family, ...] = (
     DirectConvolution(),
     Pools(),
     IntegerMatrixProduct(),
+    IntegerDepthwiseWords(),
     IntegerDepthwise(),
     IntegerConvolution(),
     IntegerAverage(),

@@ -2,27 +2,57 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evaluate, load, loop, pieces, store
-from prunus.backends.kernels.family import Epilogue
+from prunus.backends.kernels.family import Epilogue, Request
 from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded
 from prunus.backends.kernels.tiling import Columns
 from prunus.backends.kernels.tir import T, tvm
-from prunus.backends.kernels.vector_math import Math, lane_dtype, splat
+from prunus.backends.kernels.vector_math import Math, lane_dtype, nearest_int, splat
 from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.targets import Target
+
+# 1.5 * 2**23 as float32 and as bits: small integers added to the bits are integers added to the number.
+_ONE_AND_A_HALF = 1.5 * 2**23
+_ITS_BITS = 0x4B400000
 
 
 @dataclass(frozen=True)
 class Requantize:
-    """Back to int8: clamp(rint(sum * scale) + zero_point, low, high)."""
+    """Back to int8: clamp(rint(sum * scale) + zero_point, low, high).
+
+    Attributes:
+        as_float: no sum and no product reaches 2**22. Biases are packed with the bits of 1.5 * 2**23 added, and sums are
+            read as float32 that much too large: conversions become additions.
+    """
 
     zero_point: int
     low: int
     high: int
+    as_float: bool = False
+
+    @property
+    def bias(self) -> int:
+        """Return what every packed bias is larger by."""
+        return _ITS_BITS if self.as_float else 0
+
+
+def requantize_of(call: SimpleNamespace, request: Request, target: Target) -> Requantize | None:
+    """Return how a convolution or linear layer goes back to int8, None where it stays in float32."""
+    if not hasattr(call, "low"):
+        return None
+    weight, scale = request.constants[1].numpy().astype(np.int64), request.constants[3].numpy()
+    largest = 255 * np.abs(weight).reshape(len(weight), -1).sum(axis=1)
+    if 2 in request.constants:
+        largest = largest + np.abs(request.constants[2].numpy().astype(np.int64))
+    small = bool((largest * np.maximum(np.abs(scale), 1.0) < 2**22).all())
+    # An ARM core with two pipes for vectors adds on both, but converts on one, at half the rate.
+    slow_conversions = target.architecture != "x86_64" and target.fma_per_cycle > target.lanes()
+    return Requantize(call.zero_point, call.low, call.high, small and slow_conversions)
 
 
 @dataclass(frozen=True)
@@ -74,6 +104,12 @@ def pack_weights(weights: np.ndarray, columns: Columns, dot: Dot) -> np.ndarray:
             start += width
         blocks.append(np.concatenate(registers, axis=1).reshape(-1))
     return np.concatenate(blocks)
+
+
+def start_of(bias: Sequence[Any], outputs: int, requantize: Requantize | None) -> np.ndarray:
+    """Return what sums start from, as int64: the bias, a sequence of one tensor or none, as `requantize` wants it."""
+    start = bias[0].numpy().astype(np.int64) if bias else np.zeros(outputs, np.int64)
+    return start + (requantize.bias if requantize is not None else 0)
 
 
 def wrap_int32(numbers: np.ndarray) -> np.ndarray:
@@ -217,15 +253,58 @@ class IntegerTile:
 
 def convert(total: Vector, scale: Vector, requantize: Requantize | None, lanes: int, target: Target) -> Vector:
     """Return int32 sums times float32 scales, as float32 or back in int8."""
-    m = Math("float32", lanes)
-    # The fence keeps LLVM from fusing the product with a sum of the epilogue.
-    steps = m.llvm("llvm.arithmetic.fence", T.cast(total, lane_dtype("float32", lanes)) * scale)
     if requantize is None:
-        return T.bind(steps)
-    narrow = Math("int16", lanes)
-    moved = narrow.llvm("llvm.sadd.sat", _saturate(_to_int32(steps, lanes, target), "int16", lanes),
-                        narrow(requantize.zero_point))  # fmt: skip
-    value = _saturate(T.bind(moved), "int8", lanes)
+        return T.bind(_scaled(total, scale, lanes))
+    return _narrow(_saturate(_rounded(total, scale, requantize, lanes, target), "int16", lanes), requantize, lanes)
+
+
+def convert_interleaved(
+    totals: Sequence[Vector], scales: Sequence[Vector], requantize: Requantize, lanes: int, target: Target
+) -> Vector:
+    """Return four registers of int32 sums, whose lanes lie as interleaving by parts of 16 bytes leaves them, as int8 in order."""
+    pairs = zip(totals, scales, strict=True)
+    whole = [_rounded(total, scale, requantize, lanes, target) for total, scale in pairs]
+    if target.architecture != "x86_64":
+        return _narrow(_saturate(_join(whole, 4 * lanes), "int16", 4 * lanes), requantize, 4 * lanes)
+    level = {4: "sse2.packssdw.128", 8: "avx2.packssdw", 16: "avx512.packssdw.512"}[lanes]
+    halves = [
+        _moved(
+            T.call_llvm_pure_intrin(lane_dtype("int16", 2 * lanes), f"llvm.x86.{level}", low, high),
+            requantize,
+            2 * lanes,
+        )
+        for low, high in (whole[:2], whole[2:])
+    ]
+    name = f"llvm.x86.{level.replace('packssdw', 'packsswb')}"
+    return _bounded(T.call_llvm_pure_intrin(lane_dtype("int8", 4 * lanes), name, *halves), requantize, 4 * lanes)
+
+
+def _rounded(total: Vector, scale: Vector, requantize: Requantize, lanes: int, target: Target) -> Vector:
+    """Return rint(float32(total) * scale) as int32."""
+    if not requantize.as_float:
+        return _to_int32(_scaled(total, scale, lanes), lanes, target)
+    m = Math("float32", lanes)
+    number = T.reinterpret(lane_dtype("float32", lanes), total) - m(_ONE_AND_A_HALF)
+    return nearest_int(m.llvm("llvm.arithmetic.fence", number * scale), m)
+
+
+def _scaled(total: Vector, scale: Vector, lanes: int) -> Vector:
+    """Multiply int32 by float32; the fence keeps LLVM from fusing the product with a sum of the epilogue."""
+    m = Math("float32", lanes)
+    return m.llvm("llvm.arithmetic.fence", T.cast(total, lane_dtype("float32", lanes)) * scale)
+
+
+def _narrow(value: Vector, requantize: Requantize, lanes: int) -> Vector:
+    """Move int16 by the zero point and return it as int8 within bounds."""
+    return _bounded(_saturate(_moved(value, requantize, lanes), "int8", lanes), requantize, lanes)
+
+
+def _moved(value: Vector, requantize: Requantize, lanes: int) -> Vector:
+    m = Math("int16", lanes)
+    return T.bind(m.llvm("llvm.sadd.sat", value, m(requantize.zero_point))) if requantize.zero_point else value
+
+
+def _bounded(value: Vector, requantize: Requantize, lanes: int) -> Vector:
     if requantize.low > INT8_LOW:
         value = T.max(value, splat(requantize.low, "int8", lanes))
     if requantize.high < INT8_HIGH:

@@ -37,6 +37,8 @@ from prunus.backends.kernels.integer_tile import (
     Run,
     pack_weights,
     pixels_that_fit,
+    requantize_of,
+    start_of,
     tile_cycles,
     tiles,
     wrap_int32,
@@ -164,7 +166,7 @@ class IntegerConvolution(Defaults):
             folded=folded,
             padding=call.x_zero_point + (128 if dot.flips else 0),
             zero_point=call.x_zero_point,
-            requantize=Requantize(call.zero_point, call.low, call.high) if hasattr(call, "low") else None,
+            requantize=requantize_of(call, request, target),
             epilogue=epilogue_of(request, lambda other: lift(other.strides, 0)),
         )
         macs = batch * problem.rows.macs() * problem.columns.macs() * in_channels * out_channels
@@ -194,7 +196,7 @@ class IntegerConvolution(Defaults):
         dot = integer_dot.by_name(problem.dot)
         packed = np.concatenate([pack_weights(group, columns, dot) for group in flat])
         lines = problem.padding * words.astype(np.int64).sum(axis=(2, 3, 5))  # (groups, kernel rows, outputs)
-        bias = rest[0].numpy().astype(np.int64) if rest else np.zeros(len(weight), np.int64)
+        bias = start_of(rest, len(weight), problem.requantize)
         start = wrap_int32(bias.reshape(groups, 1, -1) - lines.sum(axis=1, keepdims=True))
         arrays = [packed, columns.pack(start), columns.pack(scale.numpy().reshape(groups, 1, -1))]
         return (*arrays, columns.pack(wrap_int32(lines))) if problem.adds_lines else tuple(arrays)

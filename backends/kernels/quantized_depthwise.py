@@ -29,7 +29,7 @@ from prunus.backends.kernels.emit import (
     store,
 )
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of
-from prunus.backends.kernels.integer_tile import Requantize, convert, wrap_int32
+from prunus.backends.kernels.integer_tile import Requantize, convert, requantize_of, start_of, wrap_int32
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import lane_dtype, splat
@@ -128,7 +128,7 @@ class IntegerDepthwise(Defaults):
             output_strides=lift(output.strides, 0),
             terms=_terms(weight.numpy().reshape(channels, *taps)),
             zero_point=call.x_zero_point,
-            requantize=Requantize(call.zero_point, call.low, call.high) if hasattr(call, "low") else None,
+            requantize=requantize_of(call, request, target),
             epilogue=epilogue_of(request, lambda other: lift(other.strides, 0)),
         )
         macs = batch * channels * problem.rows.macs() * problem.columns.macs()
@@ -151,12 +151,12 @@ class IntegerDepthwise(Defaults):
     def pack(
         self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob, tensors: Sequence[torch.Tensor]
     ) -> tuple[np.ndarray, ...]:
-        weight, scale, *rest = (tensor.numpy() for tensor in tensors)
-        taps = weight.reshape(problem.channels, problem.rows.kernel, -1).transpose(1, 2, 0)
+        weight, scale, *rest = tensors
+        taps = weight.numpy().reshape(problem.channels, problem.rows.kernel, -1).transpose(1, 2, 0)
         lines = problem.zero_point * taps.astype(np.int64).sum(axis=1)
-        bias = rest[0].astype(np.int64) if rest else np.zeros(problem.channels, np.int64)
+        bias = start_of(rest, problem.channels, problem.requantize)
         start = wrap_int32(bias - lines.sum(axis=0))
-        arrays = (np.ascontiguousarray(taps), start, np.ascontiguousarray(scale))
+        arrays = (np.ascontiguousarray(taps), start, np.ascontiguousarray(scale.numpy()))
         return (*arrays, wrap_int32(lines)) if problem.adds_lines else arrays
 
     def units(self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob) -> int:

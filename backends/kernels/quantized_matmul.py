@@ -21,6 +21,8 @@ from prunus.backends.kernels.integer_tile import (
     Requantize,
     Run,
     pack_weights,
+    requantize_of,
+    start_of,
     tile_cycles,
     tiles,
     wrap_int32,
@@ -137,7 +139,7 @@ class IntegerMatrixProduct(Defaults):
             dot=dot.name,
             terms=terms,
             padding=call.x_zero_point + (128 if dot.flips else 0),
-            requantize=Requantize(call.zero_point, call.low, call.high) if hasattr(call, "low") else None,
+            requantize=requantize_of(call, request, target),
             epilogue=Epilogue(request.epilogue, layouts, output.buffer.dtype),
         )
         macs = prod(sizes) * problem.inner * problem.columns
@@ -164,7 +166,7 @@ class IntegerMatrixProduct(Defaults):
     ) -> tuple[np.ndarray, ...]:
         weight, scale, *rest = tensors
         columns, words = _columns(problem, knob), _words(weight)
-        bias = rest[0].numpy().astype(np.int64) if rest else np.zeros(len(weight), np.int64)
+        bias = start_of(rest, len(weight), problem.requantize)
         start = wrap_int32(bias - problem.padding * words.astype(np.int64).sum(axis=(0, 2)))
         packed = pack_weights(words, columns, integer_dot.by_name(problem.dot))
         return packed, columns.pack(start.reshape(1, -1)), columns.pack(scale.numpy().reshape(1, -1))

@@ -1,0 +1,355 @@
+"""Integer depthwise convolution with the instructions of `integer_dot`: four kernel rows of one column are a word.
+
+For each output row and block of channels, the input lines are interleaved into words first, with padding and all:
+
+    lines     a0 a1 a2 ...          words     a0 b0 c0 d0  a1 b1 c1 d1  a2 b2 c2 d2 ...
+              b0 b1 b2 ...
+              c0 c1 c2 ...          (a zero weight stands for rows that the kernel lacks)
+              d0 d1 d2 ...
+
+and then multiplied, a word for each kernel column. Registers are interleaved in parts of 16 bytes, as x86 does it, so 16
+channels come to lie as four times four; weights, biases and scales are packed in that order, and narrowing undoes it.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.fx import Node
+
+from prunus.backends.kernels import integer_dot
+from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluate, kernel, load, loop, split, store
+from prunus.backends.kernels.family import Match, No, Request
+from prunus.backends.kernels.integer_dot import WORD
+from prunus.backends.kernels.integer_tile import convert_interleaved, start_of, wrap_int32
+from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
+from prunus.backends.kernels.tiling import epilogue_cycles
+from prunus.backends.kernels.tir import T, tvm
+from prunus.backends.kernels.vector_math import lane_dtype, splat
+from prunus.targets import Target
+
+# Channels that one 16-byte part of a register holds.
+_PART = 16
+# Registers of int32 that hold as many channels as one register of int8.
+_REGISTERS = 4
+
+
+@dataclass(frozen=True)
+class DepthwiseWords:
+    """Problem: the layer, and the instructions with the words that they add up before widening."""
+
+    layer: QuantizedDepthwise
+    dot: str
+    terms: int
+
+    @property
+    def column_words(self) -> int:
+        """Words of one kernel column."""
+        return -(-self.layer.rows.kernel // WORD)
+
+
+@dataclass(frozen=True)
+class DepthwiseWordsKnob:
+    """Way of computing: `pixels` by four registers of `lanes` int32 at a time."""
+
+    lanes: int
+    pixels: int
+
+
+@dataclass(frozen=True)
+class _Block:
+    """Channels from `start` on, in four registers of `lanes`, `repeats` times."""
+
+    start: int
+    lanes: int
+    repeats: int = 1
+
+    @property
+    def channels(self) -> int:
+        return _REGISTERS * self.lanes
+
+
+class IntegerDepthwiseWords(IntegerDepthwise):
+    """The family; see the module's docstring."""
+
+    name = "quantized_depthwise_words"
+
+    def match(self, request: Request, target: Target) -> Match | No:
+        answer = super().match(request, target)
+        if isinstance(answer, No):
+            return answer
+        layer: QuantizedDepthwise = answer.problem
+        if layer.channels < _PART:
+            return No(f"fewer than {_PART} channels")
+        if layer.requantize is None:
+            return No("its result is not int8")
+        dot = integer_dot.choices(target)[0]
+        terms = dot.terms(_words(answer.tensors[0], layer))
+        if not terms or dot.name not in ("vnni", "unsigned bytes", "signed dot"):
+            return No("its weights or the processor's instructions do not suit")
+        # Channels that two blocks share are computed twice, so what they read must not be overwritten.
+        shares = answer.shares if layer.channels % _PART == 0 else ()
+        problem = DepthwiseWords(layer, dot.name, terms)
+        return Match(problem, answer.reads, answer.outputs, answer.operands, answer.tensors, answer.macs, shares)
+
+    def knobs(self, problem: DepthwiseWords, target: Target) -> Sequence[DepthwiseWordsKnob]:
+        width = problem.layer.columns.output_size
+        return [DepthwiseWordsKnob(target.lanes(), min(pixels, width)) for pixels in (3, 4, 2, 1)]
+
+    def pack(
+        self, problem: DepthwiseWords, knob: DepthwiseWordsKnob, tensors: Sequence[torch.Tensor]
+    ) -> tuple[np.ndarray, ...]:
+        layer, (weight, scale, *rest) = problem.layer, tensors
+        words = _words(weight, layer)
+        padding = layer.zero_point + (128 if integer_dot.by_name(problem.dot).flips else 0)
+        bias = start_of(rest, layer.channels, layer.requantize)
+        start = wrap_int32(bias - padding * words.astype(np.int64).sum(axis=(0, 2)))
+        packed: list[list[np.ndarray]] = [[], [], []]
+        for block in _blocks(problem, knob):
+            for repeat in range(block.repeats):
+                order = block.start + repeat * block.channels + _order(block.lanes)
+                packed[0].append(words[:, order].reshape(-1))
+                packed[1].append(start[order])
+                packed[2].append(scale.numpy()[order])
+        return tuple(np.concatenate(arrays) for arrays in packed)
+
+    def units(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> int:
+        return problem.layer.batch * problem.layer.rows.output_size
+
+    def scratch_bytes(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> int:
+        largest = max(block.channels for block in _blocks(problem, knob))
+        return _line_columns(problem.layer) * problem.column_words * WORD * largest
+
+    def estimate(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob, target: Target) -> float:
+        layer, dot = problem.layer, integer_dot.by_name(problem.dot)
+        rate = max(1.0, target.fma_per_cycle / target.lanes())
+        ports = 2 * rate if target.architecture == "x86_64" else 2.0
+        cycles = 0.0
+        for block in _blocks(problem, knob):
+            words = layer.columns.kernel * problem.column_words
+            multiply = max(dot.multiplies / rate, (dot.multiplies + dot.others / problem.terms) / ports)
+            interleave = problem.column_words * (12 / ports + _REGISTERS)
+            pixel = _REGISTERS * (words * multiply + 6 / ports) + 20 / knob.pixels
+            line = _line_columns(layer) * interleave + layer.columns.output_size * pixel
+            cycles += block.repeats * line
+        elements = layer.batch * layer.channels * layer.rows.output_size * layer.columns.output_size
+        return cycles * layer.batch * layer.rows.output_size + epilogue_cycles(layer.epilogue, elements, target)
+
+    def emit(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob, target: Target) -> Any:
+        epilogue = problem.layer.epilogue
+        dtypes = ["int8", "int8", "int32", "float32"]
+        dtypes += [*(operand.dtype for operand in epilogue.operands), epilogue.dtype, "int8"]
+        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
+
+
+def _words(weight: torch.Tensor, layer: QuantizedDepthwise) -> np.ndarray:
+    """Return weights as (words, channels, 4): all words of the first kernel column, then of the next."""
+    taps = weight.numpy().reshape(layer.channels, layer.rows.kernel, layer.columns.kernel)
+    padded = np.pad(taps, [(0, 0), (0, -layer.rows.kernel % WORD), (0, 0)])
+    by_word = padded.reshape(layer.channels, -1, WORD, layer.columns.kernel).transpose(3, 1, 0, 2)
+    return np.ascontiguousarray(by_word).reshape(-1, layer.channels, WORD)
+
+
+def _order(lanes: int) -> np.ndarray:
+    """Return the channel that each lane of the four registers holds, one register after the other."""
+    parts, register, lane = np.meshgrid(np.arange(lanes // WORD), np.arange(_REGISTERS), np.arange(WORD), indexing="ij")
+    return (parts * _PART + register * WORD + lane).transpose(1, 0, 2).reshape(-1)
+
+
+def _blocks(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> list[_Block]:
+    """Cut the channels into blocks as wide as the registers, then halves; the last may repeat channels."""
+    channels, lanes = problem.layer.channels, knob.lanes
+    blocks, start = [], 0
+    while channels - start >= _PART:
+        while channels - start < _REGISTERS * lanes:
+            lanes //= 2
+        repeats = (channels - start) // (_REGISTERS * lanes)
+        blocks.append(_Block(start, lanes, repeats))
+        start += repeats * _REGISTERS * lanes
+    if start < channels:
+        blocks.append(_Block(channels - _PART, WORD))
+    return blocks
+
+
+def _line_columns(layer: QuantizedDepthwise) -> int:
+    """Return how many input columns an output row reads, those of the padding included."""
+    columns = layer.columns
+    return (columns.output_size - 1) * columns.stride + (columns.kernel - 1) * columns.dilation + 1
+
+
+class _Emitter:
+    """Writes the loops of one depthwise convolution."""
+
+    def __init__(
+        self, problem: DepthwiseWords, knob: DepthwiseWordsKnob, target: Target, memories: list[Memory]
+    ) -> None:
+        self.problem, self.layer, self.knob, self.target = problem, problem.layer, knob, target
+        self.dot = integer_dot.by_name(problem.dot)
+        self.x, self.w, self.bias, self.scale = memories[:4]
+        self.operands, self.y, self.words = memories[4:-2], memories[-2], memories[-1]
+
+    def run(self, begin: Any, end: Any) -> None:
+        """One unit is one output row."""
+        layer = self.layer
+        with T.serial(begin, end) as unit:
+            n, row = split(unit, (layer.batch, layer.rows.output_size))
+            packed = 0  # channels in front of the block, counting those twice that are packed twice
+            for block in _blocks(self.problem, self.knob):
+                with loop(0, block.repeats) as repeat:
+                    channel = T.bind(block.start + repeat * block.channels)
+                    self._interleave(n, row, channel, block.lanes)
+                    self._multiply(n, row, channel, packed + repeat * block.channels, block.lanes)
+                packed += block.repeats * block.channels
+
+    def _interleave(self, n: Index, row: Index, channel: Index, lanes: int) -> None:
+        """Write the words of one output row."""
+        layer = self.layer
+        first = -layer.columns.padding
+        begin = min(max(0, -first), _line_columns(layer))
+        end = max(begin, min(_line_columns(layer), layer.columns.input_size - first))
+        for start, stop in ((0, begin), (end, _line_columns(layer))):
+            if start < stop:
+                with loop(start, stop) as column:
+                    for word in range(self.problem.column_words):
+                        self._store_words(column, word, [self._padding(lanes)] * _REGISTERS, lanes)
+        if begin == end:
+            return
+        (rows,) = layer.rows.phases()
+        low, high = rows.clean()
+        source = T.bind(address((n,), layer.input_strides[:1]) + channel + first * layer.input_strides[2])
+
+        def columns(whole: bool) -> None:
+            with loop(begin, end) as column:
+                lines = [self._line(source, row, i, column, lanes, whole) for i in range(layer.rows.kernel)]
+                for word in range(self.problem.column_words):
+                    taps = lines[word * WORD : (word + 1) * WORD]
+                    taps += [taps[-1]] * (WORD - len(taps))
+                    self._store_words(column, word, _interleave_lines(taps, lanes), lanes)
+
+        if (low, high) == (0, rows.outputs):
+            columns(whole=True)
+            return
+        if low < high:
+            with T.If(T.And(row >= low, row < high)):
+                with T.Then():
+                    columns(whole=True)
+                with T.Else():
+                    columns(whole=False)
+        else:
+            columns(whole=False)
+
+    def _line(self, source: Index, row: Index, i: int, column: Index, lanes: int, whole: bool) -> Vector:
+        """Load the channels of one pixel under kernel row i; the zero point outside the input."""
+        layer = self.layer
+        line = row * layer.rows.stride + (i * layer.rows.dilation - layer.rows.padding)
+        count = _REGISTERS * lanes
+        value = load(self.x, source + line * layer.input_strides[1] + column * layer.input_strides[2], count)
+        if self.dot.flips:
+            value = value ^ splat(-128, "int8", count)
+        if whole:
+            return T.bind(value)
+        inside = T.And(line >= 0, line < layer.rows.input_size)
+        return T.bind(T.if_then_else(inside, value, self._padding(lanes)))
+
+    def _padding(self, lanes: int) -> Vector:
+        zero = self.layer.zero_point ^ -128 if self.dot.flips else self.layer.zero_point
+        return splat(zero, "int8", _REGISTERS * lanes)
+
+    def _words_at(self, column: Index, word: int, lanes: int) -> Index:
+        return (column * self.problem.column_words + word) * (WORD * _REGISTERS * lanes)
+
+    def _store_words(self, column: Index, word: int, registers: Sequence[Vector], lanes: int) -> None:
+        for k, vector in enumerate(registers):
+            store(self.words, self._words_at(column, word, lanes) + k * WORD * lanes, vector, WORD * lanes)
+
+    def _multiply(self, n: Index, row: Index, channel: Index, packed: Index, lanes: int) -> None:
+        """Compute one output row of one block of channels from its words."""
+        width, pixels = self.layer.columns.output_size, self.knob.pixels
+        bias, scale = (
+            [T.bind(load(memory, packed + k * lanes, lanes)) for k in range(_REGISTERS)]
+            for memory in (self.bias, self.scale)
+        )
+        with loop(0, width // pixels) as tile:
+            self._pixels(n, row, channel, packed, lanes, bias, scale, tile * pixels, pixels)
+        if width % pixels:
+            self._pixels(n, row, channel, packed, lanes, bias, scale, width - width % pixels, width % pixels)
+
+    def _pixels(
+        self,
+        n: Index,
+        row: Index,
+        channel: Index,
+        packed: Index,
+        lanes: int,
+        bias: Sequence[Vector],
+        scale: Sequence[Vector],
+        first: Index,
+        pixels: int,
+    ) -> None:
+        layer, count = self.layer, _REGISTERS * lanes
+        assert layer.requantize is not None
+        # Register by register, so that few words and weights are held at a time.
+        totals = [self._totals(first, pixels, packed, k, lanes, bias[k]) for k in range(_REGISTERS)]
+        for p in range(pixels):
+            place = (n, row, first + p, channel)
+
+            def read(operand: int, lanes: int, place: tuple[Index, ...] = place) -> Vector:
+                strides = layer.epilogue.operands[operand].strides
+                return load(self.operands[operand], address(place, strides), lanes, strides[-1])
+
+            sums = [totals[k][p] for k in range(_REGISTERS)]
+            value = convert_interleaved(sums, scale, layer.requantize, lanes, self.target)
+            value = evaluate(layer.epilogue.expression, count, value, read)
+            store(self.y, address(place, layer.output_strides), value, count)
+
+    def _totals(self, first: Index, pixels: int, packed: Index, k: int, lanes: int, bias: Vector) -> list[Vector]:
+        """Return the sums of register k of each pixel."""
+        layer, words = self.layer, self.problem.column_words
+        taps = [(j, word) for j in range(layer.columns.kernel) for word in range(words)]
+        base = T.bind((packed * len(taps) + k * lanes) * WORD)
+
+        def weights(tap: int) -> Callable[[int, int], Vector]:
+            at = base + tap * (_REGISTERS * lanes * WORD)
+            return lambda start, size: load(self.w, at + start, size)
+
+        def word(p: int, j: int, word: int) -> Vector:
+            column = (first + p) * layer.columns.stride + j * layer.columns.dilation
+            return T.bind(load(self.words, self._words_at(column, word, lanes) + k * WORD * lanes, WORD * lanes))
+
+        totals = []
+        for p in range(pixels):
+            total = bias
+            pairs = [(word(p, *place), weights(tap)) for tap, place in enumerate(taps)]
+            for start in range(0, len(pairs), self.problem.terms):
+                total = self.dot.add(total, pairs[start : start + self.problem.terms], lanes)
+            totals.append(T.bind(total))
+        return totals
+
+
+def _interleave_lines(lines: Sequence[Vector], lanes: int) -> list[Vector]:
+    """Return the bytes of four lines as words of four: in each part of 16 bytes, four times four channels."""
+    count = _REGISTERS * lanes
+    pairs = [_zip(lines[a], lines[b], "int8", count) for a, b in ((0, 1), (2, 3))]
+    halves = [
+        [T.reinterpret(lane_dtype("int16", count // 2), half) for half in pair] for pair in zip(*pairs, strict=True)
+    ]
+    words = [word for low, high in halves for word in _zip(low, high, "int16", count // 2)]
+    return [T.bind(T.reinterpret(lane_dtype("int8", count), word)) for word in words]
+
+
+def _zip(left: Vector, right: Vector, dtype: str, lanes: int) -> tuple[Vector, Vector]:
+    """Interleave two vectors, each part of 16 bytes by itself: the lower halves, the upper halves."""
+    part = _PART if dtype == "int8" else _PART // 2
+
+    def half(offset: int) -> Vector:
+        places = [
+            side * lanes + start + offset + i
+            for start in range(0, lanes, part)
+            for i in range(part // 2)
+            for side in (0, 1)
+        ]
+        return T.bind(tvm.tirx.Shuffle([left, right], places))
+
+    return half(0), half(part // 2)
