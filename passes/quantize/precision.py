@@ -49,7 +49,8 @@ def measure_precision(
     """Return a row for each layer, in the order of the graph.
 
     Args:
-        original: the float graph.
+        original: the float graph. Training moves weights to where rounding suits them, so there is none to compare a
+            trained graph with: `rounded` itself then stands for it, and noise is what rounding its own results adds.
         rounded: the same with fake quantisation: values keep their names.
         floats: why layers stay in float32, by name.
         batches: calibration samples; the first 64 are enough.

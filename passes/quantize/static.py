@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from prunus.compression import Quantize
-from prunus.passes.fake_quantization import without_fakes
 from prunus.passes.fold_constants import fold_constants
 from prunus.passes.graph import Graph, copy_graph
 from prunus.passes.merge_duplicates import merge_duplicates
@@ -80,7 +79,7 @@ def convert(prepared: Graph, config: Quantize) -> Graph:
         prepared: what `prepare_training` has returned, in evaluation mode; it stays as it is.
         config: samples to measure the precision of each layer.
     """
-    rows = measure_precision(without_fakes(prepared), prepared, prepared.meta["floats"], Batches(config.calibration))
+    rows = measure_precision(prepared, prepared, prepared.meta["floats"], Batches(config.calibration))
     return _convert(copy_graph(prepared), rows, embeddings=config.embeddings)
 
 

@@ -102,7 +102,7 @@ class Quantize:
     """
 
     calibration: Iterable[Any]
-    observer: str = "mse"
+    observer: str = "quantile"
     training: str | None = None
     bits: int = 8
     keep: Sequence[str] = ()

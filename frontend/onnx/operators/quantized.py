@@ -20,6 +20,11 @@ prunus = torch.ops.prunus
 MICROSOFT = "com.microsoft"
 _SHIFT = 128
 """From int8 to uint8."""
+_MOVES = (
+    aten.max_pool1d.default, aten.max_pool2d.default, aten.reshape.default, aten.flatten.using_ints,
+    aten.permute.default, aten.squeeze.dims, aten.unsqueeze.default, aten.slice.Tensor,
+)  # fmt: skip
+"""What keeps the order of numbers, whatever they are counted from."""
 _FLOAT_VERSION = 13
 """Operator set whose float operators stand for quantised ones."""
 
@@ -180,7 +185,8 @@ def _constant_numbers(
     steps = x.to(torch.int32)
     if zero_point is not None:
         steps = steps - _along(zero_point.to(torch.int32), axis, x.dim())
-    if x.dtype == torch.int32 or x.dim() < 2 or int(steps.abs().max()) > _SHIFT - 1:
+    fits = int(steps.min()) >= -_SHIFT and int(steps.max()) < _SHIFT
+    if x.dtype == torch.int32 or x.dim() < 2 or not fits:
         return steps.float() * _along(scale, axis, x.dim())
     unmoved = x.dtype == torch.int8 and torch.equal(steps, x.to(torch.int32))
     node = build.constants.node(x if unmoved else steps.to(torch.int8), name=f"{op.module}.weight_int8")
@@ -199,18 +205,32 @@ def _as_uint8(build: Builder, x: Value) -> Value:
     return build.call(aten._to_copy.default, wide, dtype=torch.uint8)
 
 
-def _as_int8(build: Builder, x: Node) -> Value:
-    """Return uint8 numbers less 128; those that `_as_uint8` has made come from int8 anyway."""
-    wide = x.args[0]
-    if is_op(x, aten._to_copy.default) and is_op(wide, aten.add.Tensor):
-        assert isinstance(wide, Node)
-        narrow = wide.all_input_nodes[0]
-        if wide.args[1] == _SHIFT and is_op(narrow, aten._to_copy.default):
-            (steps,) = narrow.all_input_nodes
-            if dtype_of(steps) == torch.int8:
-                return steps
+def _as_int8(build: Builder, x: Value) -> Value:
+    """Return uint8 numbers less 128: those that `_as_uint8` has made come from int8, however they were moved since."""
+    if isinstance(x, Node):
+        steps = _behind_uint8(x)
+        if steps is not None:
+            return steps
+        if is_op(x, *_MOVES):
+            source = x.args[0]
+            assert isinstance(source, Node)
+            return build.call(x.target, _as_int8(build, source), *x.args[1:], **x.kwargs)
+        if is_op(x, aten.cat.default):
+            return build.call(aten.cat.default, [_as_int8(build, part) for part in x.all_input_nodes], *x.args[1:])
     moved = build.call(aten.sub.Tensor, build.call(aten._to_copy.default, x, dtype=torch.int16), _SHIFT)
     return build.call(aten._to_copy.default, moved, dtype=torch.int8)
+
+
+def _behind_uint8(x: Node) -> Node | None:
+    """Return the int8 value that `_as_uint8` has made `x` of, None for any other."""
+    wide = x.args[0] if is_op(x, aten._to_copy.default) else None
+    if not isinstance(wide, Node) or not is_op(wide, aten.add.Tensor) or wide.args[1] != _SHIFT:
+        return None
+    narrow = wide.args[0]
+    if not isinstance(narrow, Node) or not is_op(narrow, aten._to_copy.default):
+        return None
+    (steps,) = narrow.all_input_nodes
+    return steps if dtype_of(steps) == torch.int8 else None
 
 
 def _channels_first(op: Operation) -> Operation:
