@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch.fx import Interpreter, Node
 
-from prunus.passes.fake_quantization import FAKES
+from prunus.passes.fake_quantization import FAKE
 from prunus.passes.graph import Graph, aten, calls, copy_graph, inputs, is_op, shape, value
 
 # A batch larger by this factor shows which dimension of each value is the batch: no other size grows along.
@@ -72,7 +72,7 @@ def open_batch(graph: Graph) -> Graph | None:
 
 def _rewrite_fakes(graph: Graph) -> Graph:
     """fake_quantize(x, scale, ...) --> clone(x)"""
-    for node in calls(graph, *FAKES):
+    for node in calls(graph, FAKE):
         node.args, node.target = node.args[:1], aten.clone.default
     graph.recompile()
     return graph
@@ -81,7 +81,7 @@ def _rewrite_fakes(graph: Graph) -> Graph:
 def _restore_fakes(graph: Graph, original: Graph) -> Graph:
     """Make fake quantisation again of the nodes that are so in `original`."""
     twins = {node.name: node for node in graph.graph.nodes}
-    for node in calls(original, *FAKES):
+    for node in calls(original, FAKE):
         twin = twins[node.name]
         twin.args = (*twin.args, *torch.fx.map_arg(node.args[1:], lambda read: twins[read.name]))
         twin.target = node.target

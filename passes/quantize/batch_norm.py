@@ -4,7 +4,7 @@ from torch.fx import Node
 
 from prunus.passes.arguments import arguments
 from prunus.passes.emit import Emitter
-from prunus.passes.fake_quantization import FAKES
+from prunus.passes.fake_quantization import FAKE
 from prunus.passes.graph import Graph, aten, calls, is_op, shape, tidy
 from prunus.passes.layers import LINEAR
 from prunus.passes.quantize.kinds import CONV
@@ -47,7 +47,7 @@ def freeze_batch_norm(graph: Graph) -> Graph:
     for norm in calls(graph, aten.batch_norm.default):
         undone = arguments(norm).input
         layer = undone.args[0] if is_op(undone, aten.div.Tensor) else None
-        if layer is None or not is_op(layer, *CONV, LINEAR) or not is_op(arguments(layer).weight, *FAKES):
+        if layer is None or not is_op(layer, *CONV, LINEAR) or not is_op(arguments(layer).weight, FAKE):
             continue
         of_norm, call = arguments(norm), arguments(layer)
         emit = Emitter(graph, layer)

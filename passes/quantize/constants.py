@@ -7,6 +7,11 @@ from torch.fx import Node
 from prunus.passes.graph import Graph, get_constant
 
 
+def is_constant(node: Node) -> bool:
+    """Tell whether a node depends on parameters and buffers only."""
+    return node.op == "get_attr" or (node.op == "call_function" and all(map(is_constant, node.all_input_nodes)))
+
+
 def evaluate(graph: Graph, node: Node) -> Tensor:
     """Compute a node from constants."""
     constant = get_constant(graph, node)

@@ -8,8 +8,8 @@ times 1 / sqrt(N * Q), N numbers of a sample (or weights of a channel) on Q leve
 weights in proportion. Bhalgat et al., "LSQ+" (2020): values with a negative tail, such as hard-swish, also learn an
 offset, the real number that the lowest integer stands for: its gradient is that of what is clipped.
 
-The gradients are those of PyTorch's own `_fake_quantize_learnable_*` operators; the offset's follows from writing the
-zero point as a function of it, zero_point = -128 - offset / s.
+`prunus::fake_quantize` has the gradients; the offset's follows from writing the zero point as a function of it,
+zero_point = -128 - offset / s.
 """
 
 import math

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.fx import Node
 
 from prunus.passes.arguments import arguments
-from prunus.passes.fake_quantization import FAKE_ACTIVATION, FAKE_WEIGHT, fake_of
+from prunus.passes.fake_quantization import FAKE, fake_of
 from prunus.passes.graph import Graph, aten, calls, is_op, only_user
 from prunus.passes.layers import LINEAR
 from prunus.passes.quantize.kinds import CONV, LIMITS
@@ -85,9 +85,9 @@ def measure_precision(
 
 def _weight_bits(node: Node) -> int:
     """Return the bits of a layer's rounded weights, 0 for any other node."""
-    if not is_op(node, *CONV, LINEAR) or not is_op(arguments(node).weight, FAKE_WEIGHT):
+    if not is_op(node, *CONV, LINEAR) or not is_op(arguments(node).weight, FAKE):
         return 0
-    return int(arguments(arguments(node).weight).quant_max).bit_length() + 1
+    return int(arguments(arguments(node).weight).high).bit_length() + 1
 
 
 def _end(layer: Node) -> Node:
@@ -104,7 +104,7 @@ def _end(layer: Node) -> Node:
 
 
 def _value_before(end: Node) -> Node:
-    return end.args[0] if is_op(end, FAKE_ACTIVATION) else end  # type: ignore[return-value]
+    return end.args[0] if is_op(end, FAKE) else end  # type: ignore[return-value]
 
 
 def _decibels(signal: float, noise: float) -> float:

@@ -9,7 +9,7 @@ from torch.fx import Node
 
 from prunus.passes.arguments import arguments
 from prunus.passes.emit import Emitter
-from prunus.passes.fake_quantization import FAKE_ACTIVATION, FAKE_WEIGHT
+from prunus.passes.fake_quantization import FAKE
 from prunus.passes.graph import Graph, aten, is_op, only_user, shape, tidy
 from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.passes.quantize.annotate import Plan
@@ -55,7 +55,7 @@ def _round_value(graph: Graph, plan: Plan, node: Node, grid: Grid, shared: dict[
     else:
         found = _fixed(emit, node.name, torch.tensor([grid.scale]), torch.tensor([float(grid.zero_point)]))
     shared[id(grid)] = found
-    rounded = emit(FAKE_ACTIVATION, node, found.scale, found.zero_point, INT8_LOW, INT8_HIGH, found.factor)
+    rounded = emit(FAKE, node, found.scale, found.zero_point, 0, INT8_LOW, INT8_HIGH, found.factor)
     node.replace_all_uses_with(rounded, delete_user_cb=lambda user: user in readers)
 
 
@@ -74,7 +74,7 @@ def _round_weight(graph: Graph, plan: Plan, layer: Node, bits: int, input_scale:
         found = learn_weight(emit, layer.name, scales, weight[0].numel(), high)
     else:
         found = _fixed(emit, layer.name, scales, torch.zeros(len(scales)))
-    rounded = emit(FAKE_WEIGHT, call.weight, found.scale, found.zero_point, 0, low, high, found.factor)
+    rounded = emit(FAKE, call.weight, found.scale, found.zero_point, 0, low, high, found.factor)
     layer.args = (layer.args[0], rounded, *layer.args[2:])
 
 

@@ -1,16 +1,18 @@
 """From fake quantisation to integers: the same rounding, as pairs of operators that `fold_qdq` takes apart."""
 
+import itertools
+
 import torch
 from torch.fx import Node
 
 from prunus.passes.arguments import arguments
 from prunus.passes.emit import Emitter
-from prunus.passes.fake_quantization import FAKE_ACTIVATION, FAKE_WEIGHT
+from prunus.passes.fake_quantization import FAKE
 from prunus.passes.graph import Graph, calls, tidy
 from prunus.passes.operators import weight_only  # noqa: F401  registers the operator
 from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.passes.quantize.batch_norm import freeze_batch_norm
-from prunus.passes.quantize.constants import evaluate
+from prunus.passes.quantize.constants import evaluate, is_constant
 from prunus.passes.quantize.grid import SMALLEST_SCALE
 from prunus.passes.remove_dropout import remove_dropout
 
@@ -26,21 +28,22 @@ def write_qdq(graph: Graph) -> Graph:
     The graph must be in evaluation mode; batch norm and dropout that were kept for training go.
     """
     freeze_batch_norm(graph)
-    for node in calls(graph, FAKE_WEIGHT):
+    fakes = list(calls(graph, FAKE))
+    for node in filter(is_constant, fakes):
         call = arguments(node)
-        weight, scale = evaluate(graph, call.self), evaluate(graph, call.scale).clamp_min(SMALLEST_SCALE)
+        weight, scale = evaluate(graph, call.x), evaluate(graph, call.scale).clamp_min(SMALLEST_SCALE)
         by_row = scale.reshape(-1, *[1] * (weight.dim() - 1))
-        steps = torch.round(weight / by_row).clamp(call.quant_min, call.quant_max).to(torch.int8)
+        steps = torch.round(weight / by_row).clamp(call.low, call.high).to(torch.int8)
         emit = Emitter(graph, node)
-        name = _parameter_name(call.self)
+        name = _parameter_name(call.x)
         constants = emit.constant(steps, like=f"{name}_int8"), emit.constant(scale, like=f"{name}_scale")
         node.replace_all_uses_with(emit(quantized.dequantize_channels.default, *constants, 0))
-    for node in calls(graph, FAKE_ACTIVATION):
+    for node in itertools.filterfalse(is_constant, fakes):
         call = arguments(node)
         step = max(float(evaluate(graph, call.scale)), SMALLEST_SCALE)
         zero_point = max(INT8_LOW, min(INT8_HIGH, round(float(evaluate(graph, call.zero_point)))))
-        emit = Emitter(graph, node, name=call.self.name)
-        whole = emit(quantized.quantize.default, call.self, step, zero_point)
+        emit = Emitter(graph, node, name=call.x.name)
+        whole = emit(quantized.quantize.default, call.x, step, zero_point)
         node.replace_all_uses_with(emit(quantized.dequantize.default, whole, step, zero_point))
     return remove_dropout(tidy(graph))
 

@@ -11,7 +11,7 @@ from prunus.passes.arguments import arguments, per_dim
 from prunus.passes.emit import Emitter
 from prunus.passes.graph import Graph, aten, get_constant, is_op, shape
 from prunus.passes.layers import LINEAR
-from prunus.passes.quantize.constants import evaluate
+from prunus.passes.quantize.constants import evaluate, is_constant
 from prunus.passes.quantize.kinds import CONV, data
 from prunus.passes.quantize.qdq import Source, become, qdq_rule, quantized, result_of, source_of, stay_float
 from prunus.passes.reasons import no
@@ -89,7 +89,7 @@ def _sums(graph: Graph, node: Node) -> Sums | None:
     if x is None or weight is None:
         return None
     steps, scales = weight
-    if call.bias is not None and not _is_constant(call.bias):
+    if call.bias is not None and not is_constant(call.bias):
         no("its bias is computed", node)
         return None
     values = get_constant(graph, steps)
@@ -121,10 +121,6 @@ def _rows_first(graph: Graph, node: Node) -> tuple[Node, Tensor] | None:
             turned = Emitter(graph, node).constant(values.t().contiguous(), like=f"{call.x.target}_rows")
             return turned, scale[0].expand(values.shape[1]) if call.dim == 0 else scale
     return None
-
-
-def _is_constant(node: Node) -> bool:
-    return node.op == "get_attr" or (node.op == "call_function" and all(map(_is_constant, node.all_input_nodes)))
 
 
 def _own_padding(x: Source, padding: Sequence[int]) -> tuple[Node, list[int]]:
