@@ -159,8 +159,16 @@ class Registers:
 
 
 def bind(value: Vector, dtype: str, lanes: int) -> Vector:
-    """Name a value, so that it is computed once. TVM cannot name vectors of truth values; they stay expressions."""
-    return value if dtype == "bool" and lanes > 1 else T.bind(value)
+    """Give a value a register of its own, so that it is computed once.
+
+    TVM's passes look through names and would write long expressions back into every use; memory they leave alone.
+    Vectors of truth values have no memory; they stay expressions.
+    """
+    if dtype == "bool":
+        return value
+    register = Registers(1, lanes, dtype)
+    register[0] = value
+    return register[0]
 
 
 def convert(value: Vector, source: str, dtype: str, lanes: int) -> Vector:

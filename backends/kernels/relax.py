@@ -19,7 +19,7 @@ from torch.fx import Node
 from prunus.backends.kernels.elementwise import Elementwise, ElementwiseChain
 from prunus.backends.kernels.expression import Accumulator, Apply, Expression, Operand
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request, epilogue_of
-from prunus.backends.kernels.relax_function import Chain, Joined, join
+from prunus.backends.kernels.relax_function import Chain, Joined, flatten, join
 from prunus.backends.kernels.relax_lowering import AtenCall, Legalized, Slot, TensorType, legalize, tensor_type
 from prunus.backends.plan.layout import DimOrder, contiguous
 from prunus.backends.plan.program import View
@@ -105,7 +105,9 @@ class LongTailOperators(Defaults):
         joined = _joined(problem.call, problem.epilogue, target).function
         count = len(problem.order)
         inputs = [joined.params[index] for index in problem.order]
-        return type(joined)([*inputs, *list(joined.params)[count:]], joined.body).with_attr("tirx.noalias", True)
+        return flatten(
+            type(joined)([*inputs, *list(joined.params)[count:]], joined.body).with_attr("tirx.noalias", True)
+        )
 
 
 @lru_cache(maxsize=64)

@@ -65,6 +65,13 @@ def join(legalized: Legalized, call: AtenCall, lanes: int, chain: Chain | None =
     return joiner.finish()
 
 
+def flatten(function: Any) -> Any:
+    """Turn buffers of any rank into flat ones and simplify their indices, as our own emitters write them."""
+    t = tvm.tirx.transform
+    passes = [t.FlattenBuffer(), t.NarrowDataType(32), t.VectorizeLoop(True), t.StorageRewrite(), t.StmtSimplify()]
+    return tvm.ir.transform.Sequential(passes)(tvm.IRModule({"kernel": function}))["kernel"]
+
+
 def _schedule(function: Any, lanes: int, share: bool) -> Any:
     """Inline what can be, fuse the outer spatial loops, vectorise the innermost one of loops without reduction."""
     schedule = tvm.s_tir.Schedule(function)

@@ -35,7 +35,8 @@ class Math:
         return splat(constant, self.dtype, self.lanes)
 
     def llvm(self, intrinsic: str, *arguments: Vector) -> Vector:
-        return T.call_llvm_pure_intrin(lane_dtype(self.dtype, self.lanes), intrinsic, *arguments)
+        """Call an intrinsic; one that is not marked pure keeps TVM from writing its value back into every use."""
+        return T.call_llvm_intrin(lane_dtype(self.dtype, self.lanes), intrinsic, *arguments)
 
     def fma(self, a: Vector, b: Vector, c: Vector) -> Vector:
         """a * b + c, fused where the processor can."""
