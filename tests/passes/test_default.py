@@ -15,9 +15,10 @@ VIEWS = {aten.view.default, aten.flatten.using_ints, aten.transpose.int, aten.t.
 
 
 def test_the_chain_reads_like_a_table_of_contents() -> None:
-    assert [pass_name(one_pass) for one_pass in DEFAULT][:4] == [
+    assert [pass_name(one_pass) for one_pass in DEFAULT][:5] == [
         "decompose",
         "merge_duplicates",
+        "fold_qdq",
         "merge_linear",
         "fold_constants",
     ]
