@@ -5,6 +5,7 @@ python -m benchmarks.quantization --data FOLDER
 
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -27,6 +28,11 @@ from prunus.passes.quantize import quantize
 from prunus.passes.trainable import TrainableGraph
 
 PORTION = 200
+QUANTISED = {
+    "fashion-resnet/model_qdq.onnx": "fashion-resnet, ONNX",
+    "fashion-resnet/model_qoperator.onnx": "fashion-resnet, ONNX",
+    "vad/pulsevad_2.1k_int8.onnx": "pulsevad, ONNX",
+}
 Score = Callable[[np.ndarray, np.ndarray], float]
 
 
@@ -87,7 +93,7 @@ def of_onnxruntime(case: Case, samples: np.ndarray) -> Run | None:
             prepared, whole, Reader(name, samples), QuantFormat.QDQ, per_channel="magika" not in case.name,
             activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
         )  # fmt: skip
-        return original(Case(case.name, whole, case.example, case.samples, case.labels))
+        return original(replace(case, model=whole))
 
 
 def accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:
@@ -115,12 +121,32 @@ def main(
     for column in ("model", "samples", "score", "float32", "ONNX Runtime int8", "Prunus int8", "lost points"):
         table.add_column(column, justify="left" if column == "model" else "right")
     for case in cases(data):
-        if models not in case.name or "silero" in case.name:
+        if models not in case.name or "silero" in case.name:  # recurrent layers stay in float32
             continue
         with console.status(f"{case.name} …"):
             row = compare(case, calibration_samples(case, data, samples), observer, target)
         table.add_row(case.name, str(len(case.samples)), *row)
     console.print(table)
+    console.print(come_quantised(data, models))
+
+
+def come_quantised(data: Path, models: str) -> Table:
+    """Compare the files that come quantised with ONNX Runtime, sample by sample."""
+    table = Table(title="Models that come quantised", caption=caption())
+    for column in ("file", "samples", "ONNX Runtime", "Prunus", "differing"):
+        table.add_column(column, justify="left" if column == "file" else "right")
+    known = {case.name: case for case in cases(data)}
+    for file, name in QUANTISED.items():
+        case = known.get(name)
+        if case is None or case.labels is None or models not in name:
+            continue
+        graph = prunus.import_model(data / file, example_inputs=tensors(case.example))
+        graph = run_passes(graph, DEFAULT, tensors(case.example))
+        theirs = case.decide(original(replace(case, model=data / file)), case.samples)
+        ours = case.decide(answers(graph, case.samples), case.samples)
+        scores = [f"{accuracy(decisions, case.labels):.4f}" for decisions in (theirs, ours)]
+        table.add_row(file, str(len(ours)), *scores, str(int((ours != theirs).sum())))
+    return table
 
 
 def compare(case: Case, calibration: np.ndarray, observer: str, target: str) -> list[str]:

@@ -33,7 +33,7 @@ def write_qdq(graph: Graph) -> Graph:
         call = arguments(node)
         weight, scale = evaluate(graph, call.x), evaluate(graph, call.scale).clamp_min(SMALLEST_SCALE)
         by_row = scale.reshape(-1, *[1] * (weight.dim() - 1))
-        steps = torch.round(weight / by_row).clamp(call.low, call.high).to(torch.int8)
+        steps = torch.round(weight * by_row.reciprocal()).clamp(call.low, call.high).to(torch.int8)
         emit = Emitter(graph, node)
         name = _parameter_name(call.x)
         constants = emit.constant(steps, like=f"{name}_int8"), emit.constant(scale, like=f"{name}_scale")
