@@ -2,56 +2,17 @@
 
 import copy
 import random
-from collections.abc import Sequence
 
 import pytest
 import torch
 from hypothesis import given
-from torch import Tensor
 
-from prunus.frontend import import_model
-from prunus.passes.graph import Graph
-from prunus.passes.numbers import Values, largest_error, rounding_noise, run
+from prunus.passes.numbers import run
 from prunus.passes.prune import apply_cut, trace
-from prunus.passes.prune.pruner import canonical
-from prunus.passes.prune.trace import Trace
-from prunus.passes.prune.units import Axes, Unit, find_units
+from prunus.passes.prune.units import Axes, find_units
 from tests.networks import FAMILIES
-from tests.passes.prune.zeroing import Zeroed
+from tests.passes.prune.cuts import assert_equals_zeroed, assert_every_group_can_be_cut, draw_cut, imported, is_exact
 from tests.random_graphs import RandomNetwork, random_networks
-
-EXACT = 1e-5
-
-
-def imported(module: torch.nn.Module, inputs: Sequence[Tensor]) -> Graph:
-    return canonical(import_model(module, example_inputs=inputs))
-
-
-def is_exact(whole: Trace, unit: Unit) -> bool:
-    return all(whole.classes.inexact(one) is None for one in unit.classes)
-
-
-def draw_cut(axes: Axes, units: Sequence[Unit], generator: random.Random) -> frozenset[int]:
-    """Draw a plan: any units that together leave something on every axis."""
-    share, cut = generator.random(), frozenset[int]()
-    for unit in generator.sample(units, len(units)):
-        more = cut | unit.classes
-        if generator.random() < share and all(gone < axes.sizes[axis] for axis, gone in axes.counts(more).items()):
-            cut = more
-    return cut
-
-
-def assert_equals_zeroed(whole: Trace, cut: frozenset[int], inputs: Sequence[Tensor]) -> None:
-    """Compare every value of the pruned graph with what is left of the zeroed original."""
-    pruned = apply_cut(whole, cut).graph
-    zeroed, values = Zeroed(whole, cut), Values(pruned, keep=True)
-    with torch.no_grad():
-        zeroed.run(*inputs)
-        outputs = values.run(*inputs)
-    allowed = max(EXACT, 8 * rounding_noise(pruned, inputs, outputs))
-    for name, found in values.by_name.items():
-        if name in zeroed.kept:
-            assert largest_error(zeroed.kept[name], found) <= allowed, name
 
 
 @given(random_networks())
@@ -71,20 +32,7 @@ def test_random_plan_of_random_network_equals_zeroed_original(network: RandomNet
 @pytest.mark.parametrize("name", FAMILIES)
 def test_groups_of_family_can_be_cut_alone_and_together(name: str) -> None:
     module, inputs = FAMILIES[name]()
-    whole = trace(imported(module, inputs))
-    axes, generator = Axes(whole), random.Random(0)
-    units = find_units(whole, axes)
-    alike: dict[object, list[Unit]] = {}
-    for unit in units:
-        alike.setdefault(unit.counts, []).append(unit)
-    assert units, "every family has something to prune"
-    for group in alike.values():
-        cut = draw_cut(axes, group, generator) or group[0].classes
-        if all(is_exact(whole, unit) for unit in group):
-            assert_equals_zeroed(whole, cut, inputs)
-        else:
-            run(apply_cut(whole, cut).graph, inputs)
-    run(apply_cut(whole, draw_cut(axes, units, generator)).graph, inputs)
+    assert_every_group_can_be_cut(trace(imported(module, inputs)), inputs)
 
 
 def test_two_cuts_are_one() -> None:
