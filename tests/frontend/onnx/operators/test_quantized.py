@@ -109,7 +109,7 @@ def test_a_network_is_integers_and_equal(signed: bool) -> None:
 
 
 def test_weights_around_a_zero_point_too_far_are_real_numbers() -> None:
-    constants = {
+    constants: dict[str, np.ndarray] = {
         "s": np.array(0.02, np.float32), "z": np.array(3, np.int8),
         "w": np.random.default_rng(0).integers(0, 256, (4, 5)).astype(np.uint8), "w_z": np.array(9, np.uint8),
     }  # fmt: skip
