@@ -26,8 +26,8 @@ class Requantize:
     """Back to int8: clamp(rint(sum * scale) + zero_point, low, high).
 
     Attributes:
-        as_float: no sum and no product reaches 2**22. Biases are packed with the bits of 1.5 * 2**23 added, and sums are
-            read as float32 that much too large: conversions become additions.
+        as_float: no sum and no product reaches 2**22. Biases are packed with the bits of 1.5 * 2**23 added, and sums
+            are read as float32 that much too large: conversions become additions.
     """
 
     zero_point: int
@@ -240,7 +240,7 @@ class IntegerTile:
     def _stores(self, valid: int, *, joined: bool) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
         """Yield (first column, lanes, parts) of stores of the first `valid` columns; a part is (register, lane, lanes).
 
-        Full registers are joined up to four at a time: narrowing two or four registers to int8 takes fewer instructions.
+        Full registers are joined up to four at a time: narrowing them together takes fewer instructions.
         """
         full = sum(start + width <= valid for start, width in zip(self.starts, self.widths, strict=True))
         even = full if joined and len(set(self.widths[:full])) == 1 else 0
@@ -261,7 +261,7 @@ def convert(total: Vector, scale: Vector, requantize: Requantize | None, lanes: 
 def convert_interleaved(
     totals: Sequence[Vector], scales: Sequence[Vector], requantize: Requantize, lanes: int, target: Target
 ) -> Vector:
-    """Return four registers of int32 sums, whose lanes lie as interleaving by parts of 16 bytes leaves them, as int8 in order."""
+    """Return four registers of int32 sums, interleaved by parts of 16 bytes, as int8 in order."""
     pairs = zip(totals, scales, strict=True)
     whole = [_rounded(total, scale, requantize, lanes, target) for total, scale in pairs]
     if target.architecture != "x86_64":

@@ -7,8 +7,9 @@ For each output row and block of channels, the input lines are interleaved into 
               c0 c1 c2 ...          (a zero weight stands for rows that the kernel lacks)
               d0 d1 d2 ...
 
-and then multiplied, a word for each kernel column. Registers are interleaved in parts of 16 bytes, as x86 does it, so 16
-channels come to lie as four times four; weights, biases and scales are packed in that order, and narrowing undoes it.
+and then multiplied, a word for each kernel column. Registers are interleaved in parts of 16 bytes, as x86 does it, so
+16 channels come to lie as four times four; weights, biases and scales are packed in that order, and narrowing undoes
+it.
 """
 
 from collections.abc import Callable, Sequence
@@ -21,13 +22,15 @@ from torch.fx import Node
 
 from prunus.backends.kernels import integer_dot
 from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluate, kernel, load, loop, split, store
-from prunus.backends.kernels.family import Match, No, Request
+from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import convert_interleaved, start_of, wrap_int32
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T, tvm
 from prunus.backends.kernels.vector_math import lane_dtype, splat
+from prunus.backends.plan.layout import DimOrder
+from prunus.backends.plan.program import View
 from prunus.targets import Target
 
 # Channels that one 16-byte part of a register holds.
@@ -71,13 +74,23 @@ class _Block:
         return _REGISTERS * self.lanes
 
 
-class IntegerDepthwiseWords(IntegerDepthwise):
+class IntegerDepthwiseWords(Defaults):
     """The family; see the module's docstring."""
 
     name = "quantized_depthwise_words"
+    _plain = IntegerDepthwise()
+
+    def claims(self, anchor: Node) -> bool:
+        return self._plain.claims(anchor)
+
+    def wants(self, anchor: Node, position: int, view: View) -> DimOrder | None:
+        return self._plain.wants(anchor, position, view)
+
+    def order(self, anchor: Node, inputs: dict[int, View], rank: int) -> DimOrder:
+        return self._plain.order(anchor, inputs, rank)
 
     def match(self, request: Request, target: Target) -> Match | No:
-        answer = super().match(request, target)
+        answer = self._plain.match(request, target)
         if isinstance(answer, No):
             return answer
         layer: QuantizedDepthwise = answer.problem

@@ -1,5 +1,7 @@
 """Functions of vectors against float64, over their whole range."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -38,7 +40,7 @@ POSITIVE = np.concatenate([np.geomspace(1e-37, 1e37, 3000), np.linspace(0.5, 2, 
 TINY = np.geomspace(1e-8, 1, 500).astype(np.float32)
 
 # op: (inputs, the function in float64, largest error relative to the result or to this number, whichever is larger)
-RELATIVE = {
+RELATIVE: dict[str, tuple[np.ndarray, Any, float]] = {
     "exp": (WIDE, np.exp, 1.2e-38),
     "sigmoid": (WIDE, lambda x: 1 / (1 + np.exp(-x)), 1e-30),
     "tanh": (WIDE, np.tanh, 1e-3),

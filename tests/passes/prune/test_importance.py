@@ -1,5 +1,7 @@
 """Measures against what they are defined to be."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -21,7 +23,7 @@ def scene_of(module: nn.Module, *batches: Tensor) -> tuple[Scene, list[Group]]:
 def test_taylor_is_the_change_of_a_linear_loss() -> None:
     """Where a layer reads a channel linearly, first order is exact: root mean square over samples."""
     torch.manual_seed(0)
-    net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.SiLU(), nn.Conv2d(5, 4, 1))
+    net: Any = nn.Sequential(nn.Conv2d(3, 5, 3), nn.SiLU(), nn.Conv2d(5, 4, 1))
     batches = [torch.randn(2, 3, 6, 5) for _ in range(3)]
     scene, groups = scene_of(net, *batches)
     (found,) = importances(scene, groups, "taylor")
@@ -39,7 +41,7 @@ def test_taylor_is_the_change_of_a_linear_loss() -> None:
 
 
 def test_norms_are_of_filters() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 5, 3, bias=False), nn.Conv2d(5, 4, 1))
+    net: Any = nn.Sequential(nn.Conv2d(3, 5, 3, bias=False), nn.Conv2d(5, 4, 1))
     scene, groups = scene_of(net, torch.randn(1, 3, 6, 5))
     for order, name in ((1, "l1"), (2, "l2")):
         (found,) = importances(scene, groups, name)
@@ -48,7 +50,7 @@ def test_norms_are_of_filters() -> None:
 
 
 def test_batch_norm_scale_and_what_stands_in_for_it() -> None:
-    net = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5), nn.Conv2d(5, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    net: Any = nn.Sequential(nn.Conv2d(3, 5, 1), nn.BatchNorm2d(5), nn.Conv2d(5, 4, 1), nn.ReLU(), nn.Conv2d(4, 2, 1))
     with torch.no_grad():
         net[1].weight.copy_(torch.tensor([1.0, -3, 2, 0, 4]))
     scene, groups = scene_of(net, torch.randn(1, 3, 6, 5))
@@ -58,7 +60,7 @@ def test_batch_norm_scale_and_what_stands_in_for_it() -> None:
 
 
 def test_geometric_median_prefers_what_others_can_replace() -> None:
-    net = nn.Sequential(nn.Linear(2, 4, bias=False), nn.Linear(4, 1))
+    net: Any = nn.Sequential(nn.Linear(2, 4, bias=False), nn.Linear(4, 1))
     with torch.no_grad():
         net[0].weight.copy_(torch.tensor([[1.0, 0], [1, 0.1], [0.9, 0], [-5, 2]]))
     scene, groups = scene_of(net, torch.randn(1, 2))
@@ -67,7 +69,7 @@ def test_geometric_median_prefers_what_others_can_replace() -> None:
 
 
 def test_activation_is_the_mean_magnitude() -> None:
-    net = nn.Sequential(nn.Conv1d(3, 5, 3), nn.ReLU(), nn.Conv1d(5, 4, 1))
+    net: Any = nn.Sequential(nn.Conv1d(3, 5, 3), nn.ReLU(), nn.Conv1d(5, 4, 1))
     x = torch.randn(2, 3, 9)
     scene, groups = scene_of(net, x)
     (found,) = importances(scene, groups, "activation")
@@ -76,7 +78,7 @@ def test_activation_is_the_mean_magnitude() -> None:
 
 
 def test_random_is_the_same_for_a_seed() -> None:
-    net = nn.Sequential(nn.Linear(2, 7), nn.Linear(7, 1))
+    net: Any = nn.Sequential(nn.Linear(2, 7), nn.Linear(7, 1))
     scene, groups = scene_of(net, torch.randn(1, 2))
     first, again = importances(scene, groups, "random")[0], importances(scene, groups, "random")[0]
     other = importances(Scene(scene.trace, seed=1), groups, "random")[0]
@@ -86,7 +88,7 @@ def test_random_is_the_same_for_a_seed() -> None:
 
 @pytest.mark.parametrize("name", MEASURES)
 def test_frozen_parameters_and_graph_stay_as_they_are(name: str) -> None:
-    net = nn.Sequential(nn.Linear(2, 7), nn.GRU(7, 5, batch_first=True)).eval()
+    net: Any = nn.Sequential(nn.Linear(2, 7), nn.GRU(7, 5, batch_first=True)).eval()
 
     class Last(nn.Module):
         def __init__(self) -> None:
