@@ -136,9 +136,12 @@ def _padding_before(node: Node) -> tuple[Node, ...]:
     if not is_op(node, *CONVS):
         return ()
     pad = arguments(node).input
-    if is_op(pad, aten.constant_pad_nd.default) and arguments(pad).value == 0 and only_user(pad) is node:
-        return (pad,)
-    return ()
+    if not is_op(pad, aten.constant_pad_nd.default) or only_user(pad) is not node:
+        return ()
+    call = arguments(pad)
+    # Sides are counted from the last dimension on; batch and channels are no window's business.
+    beyond = call.pad[2 * (value(pad).dim() - 2) :]
+    return (pad,) if call.value == 0 and not any(beyond) else ()
 
 
 def _join_one(groups: dict[Node, Group], order: dict[Node, int]) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch.fx import Node
 
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
-from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, not_float32
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, unlike_a_layer
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
@@ -103,6 +103,8 @@ class DirectConvolution(Defaults):
         return is_op(anchor, *_PLAIN, *_TRANSPOSED)
 
     def wants(self, anchor: Node, position: int, view: View) -> DimOrder | None:
+        if position != 0:
+            return None
         few = view.shape[1] // convolution_arguments(anchor).groups <= _FEW_CHANNELS
         return None if few or view.strides[1] == 1 else channels_last(len(view.shape))
 
@@ -112,11 +114,9 @@ class DirectConvolution(Defaults):
     def match(self, request: Request, target: Target) -> Match | No:
         anchor, output = request.anchor, request.output
         assert anchor is not None
-        refusal = not_float32(request)
+        refusal = unlike_a_layer(request)
         if refusal is not None:
             return refusal
-        if 1 not in request.constants:
-            return No("its weight is not a constant")
         if output.strides[1] != 1 and output.shape[1] != 1:
             return No("its output channels are not neighbours in memory")
         weight, arguments = request.constants[1], convolution_arguments(anchor)

@@ -14,7 +14,7 @@ from torch.fx import Node
 
 from prunus.backends.kernels.convolution import convolution_arguments, lift
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split
-from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, not_float32
+from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, unlike_a_layer
 from prunus.backends.kernels.tiling import Columns, accumulator_limit, epilogue_cycles, finish
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
@@ -61,7 +61,7 @@ class DepthwiseConvolution(Defaults):
         return isinstance(weight, Node) and shape(weight)[:2] == (groups, 1) and groups > 1
 
     def wants(self, anchor: Node, position: int, view: View) -> DimOrder | None:
-        return None if view.strides[1] == 1 else channels_last(len(view.shape))
+        return None if position != 0 or view.strides[1] == 1 else channels_last(len(view.shape))
 
     def order(self, anchor: Node, inputs: dict[int, View], rank: int) -> DimOrder:
         return channels_last(rank)
@@ -69,11 +69,9 @@ class DepthwiseConvolution(Defaults):
     def match(self, request: Request, target: Target) -> Match | No:
         anchor, output = request.anchor, request.output
         assert anchor is not None
-        refusal = not_float32(request)
+        refusal = unlike_a_layer(request)
         if refusal is not None:
             return refusal
-        if 1 not in request.constants:
-            return No("its weight is not a constant")
         if output.strides[1] != 1 or request.inputs[0].strides[1] != 1:
             return No("channels are not neighbours in memory")
         weight, arguments, view = request.constants[1], convolution_arguments(anchor), request.inputs[0]

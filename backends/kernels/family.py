@@ -155,6 +155,17 @@ def not_float32(request: Request) -> No | None:
     return No(f"it multiplies float32, not {', '.join(others)}") if others else None
 
 
+def unlike_a_layer(request: Request) -> No | None:
+    """Return why a layer of constant float32 weights (argument 1) and bias (argument 2) cannot take a request."""
+    if 0 not in request.inputs:
+        return No("its input is a constant")
+    if 1 not in request.constants:
+        return No("its weight is not a constant")
+    if 2 in request.inputs:
+        return No("its bias is not a constant")
+    return not_float32(request)
+
+
 def epilogue_of(request: Request, strides: Callable[[View], tuple[int, ...]]) -> Epilogue:
     """Return the epilogue of a request; `strides` gives a view's strides in the order of the family's loops."""
     layouts = tuple(OperandLayout(view.buffer.dtype, strides(view)) for view in request.operands)

@@ -15,7 +15,16 @@ from torch.fx import Node
 
 from prunus.backends.kernels.convolution import convolution_arguments
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
-from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request, not_float32
+from prunus.backends.kernels.family import (
+    Defaults,
+    Epilogue,
+    Match,
+    No,
+    OperandLayout,
+    Request,
+    not_float32,
+    unlike_a_layer,
+)
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles
 from prunus.backends.kernels.tir import T
@@ -83,7 +92,7 @@ class MatrixProduct(Defaults):
     def wants(self, anchor: Node, position: int, view: View) -> DimOrder | None:
         rank = len(view.shape)
         if is_op(anchor, aten.conv1d.default, aten.conv2d.default):
-            return None if view.strides[1] == 1 or view.shape[1] <= 4 else channels_last(rank)
+            return None if position != 0 or view.strides[1] == 1 or view.shape[1] <= 4 else channels_last(rank)
         return None if view.strides[-1] == 1 or view.shape[-1] == 1 else tuple(range(rank))
 
     def order(self, anchor: Node, inputs: dict[int, View], rank: int) -> DimOrder:
@@ -93,29 +102,25 @@ class MatrixProduct(Defaults):
     def match(self, request: Request, target: Target) -> Match | No:
         anchor = request.anchor
         assert anchor is not None
-        refusal = not_float32(request)
-        if refusal is not None:
-            return refusal
         if any(before or after for before, after in request.padding):
             return No("padding in front of it")
-        if is_op(anchor, aten.linear.default):
-            return self._match_linear(request)
-        if is_op(anchor, aten.conv1d.default, aten.conv2d.default):
+        convolution = is_op(anchor, aten.conv1d.default, aten.conv2d.default)
+        layer = convolution or is_op(anchor, aten.linear.default)
+        refusal = unlike_a_layer(request) if layer else not_float32(request)
+        if refusal is not None:
+            return refusal
+        if convolution:
             return self._match_pointwise(request, convolution_arguments(anchor).stride)
-        return self._match_product(request)
+        return self._match_linear(request) if layer else self._match_product(request)
 
     def _match_linear(self, request: Request) -> Match | No:
-        if 1 not in request.constants or 0 not in request.inputs:
-            return No("its weight is not a constant")
         left, weight = request.inputs[0], request.constants[1]
         return _match(
             request, left.shape[:-1], int(weight.shape[1]), int(weight.shape[0]), left, left.strides, None,
-            _column_last, (weight.reshape(weight.shape[0], -1), request.constants.get(2)),
+            tuple, (weight.reshape(weight.shape[0], -1), request.constants.get(2)),
         )  # fmt: skip
 
     def _match_pointwise(self, request: Request, stride: tuple[int, int]) -> Match | No:
-        if 1 not in request.constants:
-            return No("its weight is not a constant")
         left, weight = request.inputs[0], request.constants[1]
         output = request.output
         steps = stride[-1:] if len(left.shape) == 3 else stride
@@ -143,7 +148,7 @@ class MatrixProduct(Defaults):
                 return No("a constant batch of matrices on the right")
             return _match(
                 request, left.shape[:-1], int(right.shape[0]), int(right.shape[1]), left, left.strides, None,
-                _column_last, (right.t(), None),
+                tuple, (right.t(), None),
             )  # fmt: skip
         right_view = request.inputs[1]
         if len(right_view.shape) < 2:
@@ -153,18 +158,10 @@ class MatrixProduct(Defaults):
         batch = output.shape[:-2]
         left_strides = (*_broadcast(left, batch), *left.strides[-2:])
         right_strides = (*_broadcast(right_view, batch), right_view.strides[-2])
-        rows = (*batch, left.shape[-2])
         return _match(
-            request,
-            rows,
-            left.shape[-1],
-            output.shape[-1],
-            left,
-            left_strides,
-            (right_view, right_strides),
-            _column_last,
-            None,
-        )
+            request, (*batch, left.shape[-2]), left.shape[-1], output.shape[-1], left, left_strides,
+            (right_view, right_strides), tuple, None,
+        )  # fmt: skip
 
     def knobs(self, problem: Matmul, target: Target) -> Sequence[MatmulKnob]:
         lanes = target.lanes()
@@ -226,10 +223,6 @@ def _is_pointwise(node: Node) -> bool:
         and arguments.groups == 1
         and arguments.padding == (0, 0)
     )
-
-
-def _column_last(strides: Sequence[int]) -> tuple[int, ...]:
-    return tuple(strides)
 
 
 def _broadcast(view: View, batch: tuple[int, ...]) -> tuple[int, ...]:

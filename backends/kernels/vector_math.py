@@ -263,6 +263,6 @@ OPERATIONS: dict[str, Callable[..., Vector]] = {
 # Their result is a truth value whatever they read.
 TESTS = frozenset({"lt", "le", "gt", "ge", "eq", "ne", "not"})
 
-# Dtypes that are computed in a wider one: half precision is for storage, and TVM's simplifier ends the process on
-# comparisons of unsigned numbers.
-WIDER = {"bool": "int32", "uint8": "int32", "float16": "float32"}
+# Dtypes that are computed in a wider one: TVM's simplifier ends the process on comparisons of unsigned numbers, and
+# LLVM has no arithmetic of truth values.
+WIDER = {"bool": "int32", "uint8": "int32"}

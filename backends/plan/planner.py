@@ -6,25 +6,24 @@ import operator
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch.fx import Node
 
 from prunus.backends.kernels import FAMILIES, by_name
-from prunus.backends.kernels.expression import Accumulator, Expression, Operand
+from prunus.backends.kernels.expression import Operand
 from prunus.backends.kernels.family import Family, Match, No, Request
-from prunus.backends.kernels.scalar_rules import apply_rule, dtype_name, dtype_of, number
+from prunus.backends.kernels.scalar_rules import dtype_name
 from prunus.backends.plan.arguments import tensor_arguments
-from prunus.backends.plan.concat import Placement, place_concats
+from prunus.backends.plan.epilogue import describe_epilogue
 from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.memory import plan_memory
-from prunus.backends.plan.orders import preferred_orders
 from prunus.backends.plan.program import Buffer, KernelSpec, Program, Step, Storage, Tensor, View
-from prunus.backends.plan.views import broadcast, dense, is_dense, look, part
+from prunus.backends.plan.values import Values, output_buffer
+from prunus.backends.plan.views import dense, is_dense, look, part
 from prunus.errors import UnsupportedOperators
 from prunus.passes.arguments import arguments
 from prunus.passes.fuse import Group, fuse
-from prunus.passes.graph import Graph, aten, get_constant, inputs, is_op, outputs, shape, value
+from prunus.passes.graph import Graph, aten, get_constant, is_op, outputs, shape
 from prunus.targets import Target
 
 
@@ -49,95 +48,24 @@ def plan(graph: Graph, *, name: str, target: Target, max_threads: int | None = N
     return Program(
         name=name,
         target=target,
-        inputs=tuple(planner.inputs),
+        inputs=tuple(planner.values.inputs),
         outputs=tuple(results),
         steps=tuple(planner.steps),
-        constants={buffer: array for buffer, array in planner.constants.items() if buffer in read},
+        constants={buffer: array for buffer, array in planner.values.constants.items() if buffer in read},
         arena=plan_memory(planner.steps, (), threads),
         max_threads=threads,
     )
 
 
 class _Planner:
-    """What is known so far: the view of every value, the steps, the constants."""
+    """The steps so far."""
 
     def __init__(self, graph: Graph, target: Target) -> None:
         self.graph, self.target = graph, target
         self.groups = fuse(graph)
-        self.orders = preferred_orders(self.groups)
-        self.placements = place_concats(self.groups)
-        self.views: dict[Node, View] = {}
+        self.values = Values(graph, self.groups)
         self.copies: dict[tuple[View, DimOrder], View] = {}
         self.steps: list[Step] = []
-        self.constants: dict[Buffer, np.ndarray] = {}
-        self._packed: dict[tuple[str, bytes], Buffer] = {}
-        self.inputs: list[Tensor] = []
-        names = graph.meta.get("input_names") or [str(node.target) for node in inputs(graph)]
-        for node, label in zip(inputs(graph), names, strict=True):
-            buffer = Buffer(str(node.target), Storage.INPUT, dtype_of(node), value(node).numel())
-            self.views[node] = dense(buffer, shape(node))
-            self.inputs.append(Tensor(label, buffer.dtype, shape(node), buffer))
-        self._output_buffers = self._assign_outputs()
-
-    # Memory
-
-    def _assign_outputs(self) -> dict[Node, Buffer]:
-        """Give the producer of each result the caller's memory, through reshapes where only they stand between."""
-        found: dict[Node, Buffer] = {}
-        produced = {group.output for group in self.groups if group.kind != "view"}
-        for index, node in enumerate(outputs(self.graph)):
-            source = node
-            while is_op(source, aten.reshape.default, aten.view.default) and isinstance(source.args[0], Node):
-                source = source.args[0]
-            if source in produced and source not in found and source not in self.placements:
-                found[source] = Buffer(f"output{index}", Storage.OUTPUT, dtype_of(node), value(node).numel())
-        return found
-
-    def _allocate(self, node: Node, order: DimOrder, *, free: bool = False) -> View:
-        """Return the memory of a value: a part of a concatenation, the caller's, or the arena's.
-
-        With `free`, always dense memory of the arena, for kernels that cannot write anywhere else.
-        """
-        if free:
-            return dense(Buffer(node.name, Storage.ARENA, dtype_of(node), value(node).numel()), shape(node), order)
-        placement = self.placements.get(node)
-        if placement is not None:
-            return self._place(placement, order)
-        buffer = self._output_buffers.get(node)
-        if buffer is not None:
-            view = dense(buffer, shape(node), order)
-            if is_dense(view):
-                return view
-            del self._output_buffers[node]
-        buffer = Buffer(node.name, Storage.ARENA, dtype_of(node), value(node).numel())
-        return dense(buffer, shape(node), order)
-
-    def _place(self, placement: Placement, order: DimOrder) -> View:
-        whole = placement.whole
-        if whole not in self.views:
-            self.views[whole] = self._allocate(whole, self.orders.get(whole, order))
-        return part(self.views[whole], placement.dim, placement.start, placement.length)
-
-    def constant(self, tensor: torch.Tensor) -> View:
-        """Return a view of a constant in the library, row-major."""
-        array = np.ascontiguousarray(tensor.detach().cpu().numpy())
-        return dense(self._constant_buffer(array), tuple(tensor.shape))
-
-    def _constant_buffer(self, array: np.ndarray) -> Buffer:
-        key = (array.dtype.name, array.tobytes())
-        if key not in self._packed:
-            buffer = Buffer(f"constant{len(self._packed)}", Storage.CONSTANT, array.dtype.name, max(1, array.size))
-            self._packed[key] = buffer
-            self.constants[buffer] = array
-        return self._packed[key]
-
-    def view_of(self, node: Node) -> View:
-        """Return where a value lies."""
-        if node not in self.views:
-            tensor = get_constant(self.graph, node)
-            assert tensor is not None, f"{node} has no memory yet"
-            self.views[node] = self.constant(tensor)
-        return self.views[node]
 
     # Groups
 
@@ -155,93 +83,107 @@ class _Planner:
     def _plan_view(self, node: Node) -> None:
         source = node.args[0]
         assert isinstance(source, Node)
-        view = self.view_of(source)
+        view = self.values.of(source)
         looked = look(node, view) or look(node, self.copy(view, tuple(range(len(view.shape))), source.name))
         assert looked is not None, f"{node} has no view of dense memory"
-        self.views[node] = looked
+        self.values.views[node] = looked
 
     def _plan_concat(self, node: Node) -> None:
-        if node not in self.views:
-            self.views[node] = self._allocate(node, self.orders.get(node, tuple(range(len(shape(node))))))
+        if node not in self.values.views:
+            self.values.views[node] = self.values.allocate(node, self.values.order(node))
         call = arguments(node)
         dim, start = call.dim % len(shape(node)), 0
         for source in call.tensors:
             length = shape(source)[dim]
-            place = part(self.views[node], dim, start, length)
-            if self.view_of(source) != place:
-                self._copy_into(self.view_of(source), place, node.name)
+            place = part(self.values.views[node], dim, start, length)
+            if self.values.of(source) != place:
+                self._copy_into(self.values.of(source), place, node.name)
             start += length
 
     def _plan_chain(self, group: Group) -> None:
         """A group of element-wise operators only."""
-        expression, operands = self._epilogue(group, None)
+        expression, operands = describe_epilogue(group, self.graph, self.values.of)
         node = group.output
-        output = self._allocate(node, self._order_of_chain(node, operands))
-        request = Request(None, {}, {}, expression, operands, (output,))
-        self._append(by_name("elementwise"), request, group)
-        self.views[node] = output
+        output = self.values.allocate(node, self._order_of_chain(node, operands))
+        self._append_chain(Request(None, {}, {}, expression, operands, (output,)), group)
+        self.values.views[node] = output
 
     def _order_of_chain(self, node: Node, operands: Sequence[View]) -> DimOrder:
-        if node in self._output_buffers:
+        if self.values.is_result(node):
             return tuple(range(len(shape(node))))
         full = [view for view in operands if 0 not in view.strides or view.shape == (1,) * len(view.shape)]
         if not full:
-            return self.orders.get(node, tuple(range(len(shape(node)))))
+            return self.values.order(node)
         rank = range(len(shape(node)))
         return tuple(sorted(rank, key=lambda dim: (-full[0].strides[dim], -full[0].shape[dim], dim)))
 
     def _plan_anchor(self, group: Group) -> None:
+        """A group around an operator: with the first family that takes it, its padding apart if none does."""
+        refusals = self._refusals(group)
+        if not refusals:
+            return
+        padding, rest = _apart(group)
+        if padding is not None:
+            self.plan_group(padding)
+            self.plan_group(rest)
+            return
+        anchor = group.anchor
+        assert anchor is not None
+        described = ", ".join(str(tuple(shape(node))) for node in anchor.all_input_nodes)
+        raise UnsupportedOperators(
+            f"no kernel for {anchor.target} ({anchor.name}) of {described}: {'; '.join(refusals)}",
+            do="add a family of kernels or a pass that rewrites the operator; float64 models: `model.float()`",
+        )
+
+    def _refusals(self, group: Group) -> list[str]:
+        """Plan a group with the first family that takes it; else return why none does."""
         anchor = group.anchor
         assert anchor is not None
         reasons = []
         for family in FAMILIES:
-            if not family.claims(anchor):
-                continue
-            answer = self._try(family, group)
-            if answer is None:
-                return
-            reasons.append(f"{family.name}: {answer.reason}")
-        described = ", ".join(str(tuple(shape(node))) for node in anchor.all_input_nodes)
-        raise UnsupportedOperators(
-            f"no kernel for {anchor.target} ({anchor.name}) of {described}: "
-            + ("; ".join(reasons) or "no family claims it"),
-            do="add a family under backends/kernels, or a pass that rewrites the operator",
-        )
+            if family.claims(anchor):
+                answer = self._try(family, group)
+                if answer is None:
+                    return []
+                reasons.append(f"{family.name}: {answer.reason}")
+        return reasons or ["no family claims it"]
 
     def _try(self, family: Family, group: Group) -> No | None:
         """Plan a group with one family; None if that worked, and no trace if it did not."""
         anchor = group.anchor
         assert anchor is not None
-        saved = (len(self.steps), dict(self.copies), dict(self.views))
+        saved = (len(self.steps), dict(self.copies), dict(self.values.views))
         answer = self._plan_with(family, group, anchor)
         if answer is not None:
             del self.steps[saved[0] :]
-            self.copies, self.views = saved[1], saved[2]
+            self.copies, self.values.views = saved[1], saved[2]
         return answer
 
     def _plan_with(self, family: Family, group: Group, anchor: Node) -> No | None:
         padding, views, constants = self._anchor_inputs(family, group, anchor)
         nodes = _result_nodes(group)
-        expression, operands = self._epilogue(group, anchor)
-        answer: No | None = None
+        expression, operands = describe_epilogue(group, self.graph, self.values.of)
+        first_refusal: No | None = None
         for free, as_views in itertools.product((False, True), (False, True) if constants else (False,)):
             results = tuple(self._result(family, anchor, node, views, free=free) for node in nodes)
             read, packed = views, constants
             if as_views:
                 # Few families pack constants at every position; the others read them like any tensor.
-                read, packed = views | {i: self.constant(tensor) for i, tensor in constants.items()}, {}
-            answer = self._append(family, Request(anchor, read, packed, expression, operands, results, padding), group)
-            if answer is None:
-                self.views |= {n: view for n, view in zip(nodes, results, strict=True) if isinstance(n, Node)}
+                read, packed = views | {i: self.values.constant(tensor) for i, tensor in constants.items()}, {}
+            request = Request(anchor, read, packed, expression, operands, results, padding)
+            refusal = self._append(family, request, group)
+            if refusal is None:
+                self.values.views |= {n: view for n, view in zip(nodes, results, strict=True) if isinstance(n, Node)}
                 return None
-        return answer
+            first_refusal = first_refusal or refusal
+        return first_refusal
 
     def _result(self, family: Family, anchor: Node, node: Node | int, views: dict[int, View], *, free: bool) -> View:
         """Return memory for one result of an anchor; an index stands for one that nobody reads."""
         if isinstance(node, Node):
-            return self._allocate(node, family.order(anchor, views, len(shape(node))), free=free)
+            return self.values.allocate(node, family.order(anchor, views, len(shape(node))), free=free)
         unread = anchor.meta["val"][node]
-        buffer = Buffer(f"{anchor.name}_{node}", Storage.ARENA, dtype_name(unread.dtype), max(1, unread.numel()))
+        buffer = Buffer(f"{anchor.name}.{node}", Storage.ARENA, dtype_name(unread.dtype), max(1, unread.numel()))
         return dense(buffer, tuple(unread.shape))
 
     def _anchor_inputs(
@@ -261,49 +203,20 @@ class _Planner:
             if tensor is not None:
                 constants[position] = tensor
                 continue
-            view = self.view_of(source)
+            view = self.values.of(source)
             order = family.wants(anchor, position, view)
             views[position] = view if order is None else self.copy(view, order, source.name)
         return padding, views, constants
-
-    def _epilogue(self, group: Group, anchor: Node | None) -> tuple[Expression, tuple[View, ...]]:
-        """Return the expression of a group's element-wise operators, and the views that it reads."""
-        known: dict[Node, Expression] = {}
-        operands: list[View] = []
-        result_shape = shape(group.output) if isinstance(group.output.meta["val"], torch.Tensor) else ()
-        if anchor is not None and isinstance(anchor.meta["val"], torch.Tensor):
-            known[anchor] = Accumulator(dtype_of(anchor))
-        inside = set(group.nodes)
-
-        def read(node: Node) -> Expression:
-            tensor = get_constant(self.graph, node)
-            if tensor is not None and tensor.numel() == 1:
-                return number(tensor.item(), dtype_name(tensor.dtype))
-            view = broadcast(self.view_of(node), result_shape)
-            if view not in operands:
-                operands.append(view)
-            return Operand(operands.index(view), view.buffer.dtype)
-
-        for node in group.nodes:
-            if node is anchor or node not in inside or _before(node, anchor) or node.target is operator.getitem:
-                continue
-            for source in node.all_input_nodes:
-                if source not in known:
-                    known[source] = read(source)
-            known[node] = apply_rule(node, known)
-        return known.get(group.output, Accumulator()), tuple(operands)
 
     # Steps
 
     def copy(self, view: View, order: DimOrder, name: str) -> View:
         """Return the same values, dense in `order`: as they are, an earlier copy, or a new one."""
-        wanted = dense(
-            Buffer(f"{name}_copy", Storage.ARENA, view.buffer.dtype, max(1, math.prod(view.shape))), view.shape, order
-        )
-        same = all(
-            size == 1 or own == new for size, own, new in zip(view.shape, view.strides, wanted.strides, strict=True)
-        )
-        if same:
+        # Names of nodes have no dots.
+        buffer = Buffer(f"{name}.{len(self.copies)}", Storage.ARENA, view.buffer.dtype, max(1, math.prod(view.shape)))
+        wanted = dense(buffer, view.shape, order)
+        pairs = zip(view.shape, view.strides, wanted.strides, strict=True)
+        if all(size == 1 or own == new for size, own, new in pairs):
             return view
         key = (view, order)
         if key not in self.copies:
@@ -313,8 +226,11 @@ class _Planner:
 
     def _copy_into(self, source: View, destination: View, name: str) -> None:
         expression = Operand(0, source.buffer.dtype)
-        request = Request(None, {}, {}, expression, (source,), (destination,))
-        self._append(by_name("elementwise"), request, None, name)
+        self._append_chain(Request(None, {}, {}, expression, (source,), (destination,)), None, name)
+
+    def _append_chain(self, request: Request, group: Group | None, name: str = "") -> None:
+        refusal = self._append(by_name("elementwise"), request, group, name)
+        assert refusal is None, refusal
 
     def _append(self, family: Family, request: Request, group: Group | None, name: str = "") -> No | None:
         match = family.match(request, self.target)
@@ -327,14 +243,14 @@ class _Planner:
     def _step(self, family: Family, match: Match, knob: Any, group: Group | None, name: str) -> Step:
         packed = []
         for array in family.pack(match.problem, knob, match.tensors):
-            buffer = self._constant_buffer(array)
+            buffer = self.values.constant_buffer(array)
             packed.append(dense(buffer, (buffer.size,)))
-        arguments = (*match.reads, *packed, *match.operands, *match.outputs)
+        views = (*match.reads, *packed, *match.operands, *match.outputs)
         count = len(match.reads)
         return Step(
             kernel=KernelSpec(family.name, match.problem, knob),
-            arguments=arguments,
-            writes=tuple(range(len(arguments) - len(match.outputs), len(arguments))),
+            arguments=views,
+            writes=tuple(range(len(views) - len(match.outputs), len(views))),
             units=family.units(match.problem, knob),
             scratch_bytes=family.scratch_bytes(match.problem, knob),
             shares=tuple(position if position < count else position + len(packed) for position in match.shares),
@@ -352,14 +268,10 @@ class _Planner:
         nodes = outputs(self.graph)
         plain = ["output"] if len(nodes) == 1 else [f"output_{index}" for index in range(len(nodes))]
         names = self.graph.meta.get("output_names") or plain
-        taken: set[Buffer] = set()
         for index, (node, name) in enumerate(zip(nodes, names, strict=True)):
-            view = self.view_of(node)
-            buffer = view.buffer
-            if buffer.storage is not Storage.OUTPUT or buffer in taken or not is_dense(view) or view.offset:
-                buffer = Buffer(f"output{index}", Storage.OUTPUT, dtype_of(node), value(node).numel())
+            view, buffer = self.values.of(node), output_buffer(index, node)
+            if view.buffer != buffer or not is_dense(view):
                 self._copy_into(view, dense(buffer, shape(node)), name)
-            taken.add(buffer)
             results.append(Tensor(name, buffer.dtype, shape(node), buffer))
         return results
 
@@ -374,6 +286,12 @@ def _result_nodes(group: Group) -> list[Node | int]:
     return [items.get(index, index) for index in range(len(anchor.meta["val"]))]
 
 
-def _before(node: Node, anchor: Node | None) -> bool:
-    """Tell whether a node of a group feeds the anchor: padding in front of a convolution."""
-    return anchor is not None and node in anchor.all_input_nodes
+def _apart(group: Group) -> tuple[Group | None, Group]:
+    """Return the zero padding in front of a group's anchor, None if there is none, and the group without it."""
+    anchor = group.anchor
+    assert anchor is not None
+    for node in group.nodes:
+        if node in anchor.all_input_nodes and is_op(node, aten.constant_pad_nd.default):
+            others = tuple(other for other in group.nodes if other is not node)
+            return Group((node,), node, node), Group(others, anchor, group.output)
+    return None, group
