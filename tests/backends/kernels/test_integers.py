@@ -1,0 +1,141 @@
+"""Integer operators give PyTorch's bytes on every processor, whatever the inputs are."""
+
+import shutil
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import prunus
+import prunus.passes.operators.quantized  # registers the operators
+from prunus.targets import load_target
+
+quantized = torch.ops.prunus
+TARGETS = ["native", "x86-64-v4", "x86-64-v3", "x86-64-v2", "rpi3", "rpi4", "rpi5", "rpi3-armhf"]
+FILLS: list[int | None] = [None, 127, -128]
+
+
+class Call(nn.Module):
+    """One integer operator; tensors among its arguments are weights."""
+
+    def __init__(self, operator: Any, *arguments: Any) -> None:
+        super().__init__()
+        self.operator, self.arguments = operator, arguments
+        for index, argument in enumerate(arguments):
+            if isinstance(argument, torch.Tensor):
+                self.register_buffer(f"weight{index}", argument)
+
+    def forward(self, *x: torch.Tensor) -> torch.Tensor:
+        kept = [
+            getattr(self, f"weight{index}") if isinstance(argument, torch.Tensor) else argument
+            for index, argument in enumerate(self.arguments)
+        ]
+        return self.operator(*x, *kept)
+
+
+def integers(*size: int, low: int = -128, high: int = 127, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed + sum(size))
+    return torch.randint(low, high + 1, size, generator=generator).to(torch.int8)
+
+
+def scales(outputs: int, depth: int) -> torch.Tensor:
+    """Return scales that send most sums into the range of int8, and some beyond."""
+    generator = torch.Generator().manual_seed(outputs)
+    return (torch.rand(outputs, generator=generator) + 0.5) * (60 / (4000 * depth**0.5))
+
+
+def convolution(
+    channels: int, outputs: int, taps: int, *, stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1,
+    bits: int = 8, zero_point: int = -5, bias: bool = True,
+) -> Call:  # fmt: skip
+    """Return qconv with weights of `bits` bits."""
+    limit = 2 ** (bits - 1)
+    weight = integers(outputs, channels // groups, taps, taps, low=-limit, high=limit - 1, seed=bits)
+    offsets = torch.randint(-3000, 3000, (outputs,), generator=torch.Generator().manual_seed(1)).int() if bias else None
+    scale = scales(outputs, channels // groups * taps * taps) * 2 ** (8 - bits)
+    geometry = ([stride] * 2, [padding] * 2, [dilation] * 2, groups)
+    return Call(quantized.qconv, weight, offsets, scale, *geometry, zero_point, 7, -100, 120)
+
+
+def linear(inputs: int, outputs: int, bits: int) -> Call:
+    limit = 2 ** (bits - 1)
+    weight = integers(outputs, inputs, low=-limit, high=limit - 1)
+    bias = torch.arange(outputs, dtype=torch.int32) * 100
+    return Call(quantized.qlinear, weight, bias, scales(outputs, inputs) * 2 ** (8 - bits), 11, -3, -128, 127)
+
+
+Case = tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]
+CASES: dict[str, Case] = {
+    "first layer": (lambda: convolution(3, 16, 3, stride=2, padding=1), ((1, 3, 11, 13),)),
+    "one channel": (lambda: convolution(1, 9, 3, padding=1), ((1, 1, 9, 7),)),
+    "odd channels": (lambda: convolution(5, 37, 3, padding=1), ((1, 5, 9, 7),)),
+    "even channels": (lambda: convolution(16, 24, 3, padding=1), ((1, 16, 6, 9),)),
+    "narrow weights": (lambda: convolution(16, 24, 3, padding=1, bits=7), ((1, 16, 6, 9),)),
+    "4-bit weights": (lambda: convolution(16, 24, 3, padding=1, bits=4, bias=False), ((1, 16, 6, 9),)),
+    "dilated": (lambda: convolution(8, 8, 3, padding=2, dilation=2), ((2, 8, 9, 7),)),
+    "groups": (lambda: convolution(8, 12, 3, padding=1, groups=2), ((1, 8, 5, 5),)),
+    "pointwise": (lambda: convolution(37, 33, 1, zero_point=-128), ((1, 37, 5, 6),)),
+    "depthwise": (lambda: convolution(37, 37, 3, padding=1, groups=37), ((1, 37, 7, 9),)),
+    "depthwise, stride 2": (lambda: convolution(32, 32, 3, stride=2, padding=1, groups=32, bits=7), ((1, 32, 8, 8),)),
+    "depthwise 5x5": (lambda: convolution(16, 16, 5, padding=2, groups=16), ((1, 16, 7, 7),)),
+    "linear": (lambda: linear(37, 10, 8), ((1, 37),)),
+    "linear, narrow weights": (lambda: linear(64, 40, 7), ((3, 64),)),
+    "add": (lambda: Call(quantized.qadd, 0.7, 1.3, 4, -9, 3, -128, 127), ((2, 5, 7), (2, 5, 7))),
+    "multiply": (lambda: Call(quantized.qmul, 0.013, 4, -9, 3, -100, 127), ((1, 37, 5, 5), (1, 37, 1, 1))),
+    "look up": (lambda: Call(quantized.qlookup, integers(256)), ((3, 41),)),
+    "mean": (lambda: Call(quantized.qmean, [2, 3], False, 1.7, -3, 5), ((1, 37, 7, 5),)),
+    "maximum": (lambda: nn.MaxPool2d(3, 2, 1), ((1, 19, 9, 7),)),
+    "dequantize": (lambda: Call(quantized.dequantize, 0.37, -11), ((3, 41),)),
+}  # fmt: skip
+
+
+class Everything(nn.Module):
+    """All cases in one library."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cases = nn.ModuleList(build() for build, _ in CASES.values())
+        self.counts = [len(shapes) for _, shapes in CASES.values()]
+
+    def forward(self, *x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        results, start = [], 0
+        for case, count in zip(self.cases, self.counts, strict=True):
+            results.append(case(*x[start : start + count]))
+            start += count
+        return tuple(results)
+
+
+def inputs(fill: int | None) -> tuple[torch.Tensor, ...]:
+    shapes = [shape for _, several in CASES.values() for shape in several]
+    if fill is None:
+        return tuple(integers(*shape, seed=index) for index, shape in enumerate(shapes))
+    return tuple(torch.full(shape, fill, dtype=torch.int8) for shape in shapes)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_bytes(target: str) -> None:
+    runner = load_target(target).runner
+    if runner and shutil.which(runner[0]) is None:
+        pytest.skip(f"{runner[0]} is not installed")
+    module = Everything()
+    artifact = prunus.compile(module, target=target, example_inputs=inputs(None), name="integers")
+    sets = [inputs(fill) for fill in FILLS]
+    for given, found in zip(sets, artifact.run_many(sets), strict=True):
+        for name, result, expected in zip(CASES, found, module(*given), strict=True):
+            assert result.dtype == expected.dtype, name
+            assert torch.equal(torch.as_tensor(result), expected), name
+
+
+@pytest.mark.parametrize("target", ["native", "x86-64-v3", "rpi4", "rpi5"])
+def test_quantizing_rounds_half_to_even_and_saturates(target: str) -> None:
+    runner = load_target(target).runner
+    if runner and shutil.which(runner[0]) is None:
+        pytest.skip(f"{runner[0]} is not installed")
+    steps = np.concatenate([np.arange(-140, 140, 0.5), [1e30, -1e30, np.inf, -np.inf, 0.0, -0.0]]).astype(np.float32)
+    x = torch.from_numpy(steps)
+    module = Call(quantized.quantize, 1.0, 3)
+    artifact = prunus.compile(module, target=target, example_inputs=(x,), name="quantize")
+    assert torch.equal(torch.as_tensor(artifact.run_many([(x,)])[0]), module(x))
