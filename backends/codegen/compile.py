@@ -1,5 +1,6 @@
 """Kernels to objects: found in the cache on disk, or compiled by worker processes."""
 
+import dataclasses
 import hashlib
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -12,6 +13,9 @@ from prunus.backends.plan.program import KernelSpec
 from prunus.targets import Target
 
 Progress = Callable[[int, int], None]
+
+# Facts of a target that change no kernel: targets that differ in these alone share kernels.
+_NO_BUSINESS_OF_KERNELS = frozenset({"name", "title", "cores", "clock_mhz", "glibc", "runner"})
 
 
 def compile_kernels(
@@ -42,7 +46,8 @@ def compile_kernels(
 
 def _kernel(spec: KernelSpec, target: Target) -> CompiledKernel:
     """Name a kernel by everything that its code depends on."""
-    machine = (target.triple, target.cpu, target.attributes, target.float_abi)
+    facts = dataclasses.asdict(target) | {"features": sorted(target.features)}
+    machine = {name: fact for name, fact in facts.items() if name not in _NO_BUSINESS_OF_KERNELS}
     key = hashlib.sha256(repr((spec, machine, template_version())).encode()).hexdigest()
     return CompiledKernel(f"k_{key[:16]}", cache_dir() / "kernels" / f"{key}.o")
 

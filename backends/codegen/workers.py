@@ -98,14 +98,18 @@ class _Worker:
         assert self._process is not None
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        message = pickle.dumps(task)
         try:
-            pickle.dump(task, self._process.stdin)
+            self._process.stdin.write(message)
             self._process.stdin.flush()
             return pickle.load(self._process.stdout)
-        except (EOFError, BrokenPipeError):
+        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
             code = self._process.wait()
             self._errors.seek(0)
-            return f"the compiler died (exit code {code})\n{self._errors.read().decode(errors='replace')[-2000:]}"
+            last_words = self._errors.read().decode(errors="replace")[-2000:]
+            self._errors.seek(0)
+            self._errors.truncate()
+            return f"the compiler died (exit code {code})\n{last_words}"
 
     def close(self) -> None:
         self._errors.close()

@@ -8,6 +8,7 @@ from torch.nn import functional
 
 from prunus.backends.plan.planner import plan
 from prunus.backends.plan.program import Program, Storage
+from prunus.errors import UnsupportedOperators
 from prunus.frontend import import_model
 from prunus.passes import default_passes, run_passes
 from prunus.targets import load_target
@@ -125,3 +126,88 @@ def test_equal_layers_share_a_kernel_and_weights_are_kept_once(batch: int) -> No
     constants = sum(array.nbytes for array in planned.constants.values())
     assert len(middle) == 3
     assert constants == sum(np.prod(p.shape) * 4 for p in layer.parameters())
+
+
+class FirstRows(nn.Module):
+    """Returns a part of a value, then the value."""
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        y = torch.exp(x)
+        return y[:1], y
+
+
+def test_a_part_of_a_result_has_memory_of_its_own() -> None:
+    planned = program(FirstRows(), torch.randn(3, 4))
+    assert [tensor.buffer.size for tensor in planned.outputs] == [4, 12]
+    assert copies(planned) == 1
+
+
+class TwoOrders(nn.Module):
+    """Reads one picture with channels last, and with columns ahead of rows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.conv(x), torch.relu(x.transpose(2, 3).reshape(2, 8, 36)), self.conv(x.flip(0))
+
+
+def test_copies_in_two_orders_are_two_buffers() -> None:
+    planned = program(TwoOrders(), torch.randn(2, 8, 6, 6))
+    written = [view for step in planned.steps for view in step.written_views if view.buffer.storage is Storage.ARENA]
+    whole = [view.buffer for view in written if view.buffer.size == np.prod(view.shape)]
+    assert len(whole) == len(set(whole))
+
+
+class RunTimeBias(nn.Module):
+    """Layers whose bias is computed: no kernel of constants takes them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight, self.kernel = nn.Parameter(torch.randn(7, 5)), nn.Parameter(torch.randn(7, 5, 3, 3))
+
+    def forward(self, x: torch.Tensor, picture: torch.Tensor, bias: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return functional.linear(x, self.weight, bias * 2), functional.conv2d(picture, self.kernel, bias * 2)
+
+
+def test_a_bias_that_is_computed_is_read() -> None:
+    planned = program(RunTimeBias(), torch.randn(2, 5), torch.randn(1, 5, 6, 6), torch.randn(7))
+    double = planned.steps[0].written_views[0].buffer
+    assert sum(double in {view.buffer for view in step.read_views} for step in planned.steps) == 2
+
+
+class PadsChannels(nn.Module):
+    """Pads the channels, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(4, 8, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(functional.pad(x, (1, 1, 1, 1, 0, 1)))
+
+
+def test_padded_channels_are_a_step() -> None:
+    assert families(program(PadsChannels(), torch.randn(1, 3, 8, 8)))[:2] == ["pad", "convolution"]
+
+
+class PadsVolume(nn.Module):
+    """A convolution of the long tail, which takes no padding in."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv3d(2, 3, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.conv(functional.pad(x, (1, 0, 0, 1, 1, 1)))
+
+
+def test_padding_that_no_kernel_takes_in_is_a_step() -> None:
+    assert families(program(PadsVolume(), torch.randn(1, 2, 4, 4, 4))) == ["pad", "relax"]
+
+
+@pytest.mark.parametrize("layer", [nn.Linear(5, 3), nn.Conv1d(5, 3, 3), nn.Conv1d(5, 5, 3, groups=5)], ids=str)
+def test_layers_of_float64_are_refused(layer: nn.Module) -> None:
+    with pytest.raises(UnsupportedOperators, match=r"it multiplies float32, not float64[^$]*`model.float\(\)`"):
+        program(layer.double(), torch.randn(2, 5, 5).double())
