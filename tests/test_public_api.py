@@ -18,13 +18,17 @@ HEAVY = {"torch", "tvm", "onnx", "networkx", "tvm_ffi", "rich", "typer"}
 def test_names() -> None:
     assert prunus.__all__ == [
         "Artifact",
+        "Prune",
         "PrunusError",
+        "Quantize",
         "Target",
         "compile",
         "graph_pass",
         "import_model",
         "load",
         "load_target",
+        "prune",
+        "quantize",
         "target_names",
     ]
     assert set(prunus.__all__) <= set(dir(prunus))

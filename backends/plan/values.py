@@ -31,7 +31,7 @@ class Values:
         self._orders = preferred_orders(groups)
         self._placements = place_concats(groups)
         self._buffers: dict[tuple[str, bytes], Buffer] = {}
-        names = graph.meta.get("input_names") or [node.name for node in inputs(graph)]
+        names = graph.meta.get("input_names") or [str(node.target) for node in inputs(graph)]
         for node, label in zip(inputs(graph), names, strict=True):
             buffer = Buffer(str(node.target), Storage.INPUT, dtype_of(node), value(node).numel())
             self.views[node] = dense(buffer, shape(node))

@@ -20,6 +20,7 @@ from prunus.passes.prune.plan import Part, PrunePlan
 from prunus.passes.prune.scene import Scene, output_change
 from prunus.passes.prune.trace import Trace, trace
 from prunus.passes.prune.units import Axes
+from prunus.passes.trainable import TrainableGraph
 
 Run = Callable[..., tuple[torch.Tensor, ...]]
 Evaluate = Callable[[Run], float]
@@ -248,15 +249,16 @@ def as_batches(calibration: Sequence[Any] | None) -> list[tuple[torch.Tensor, ..
 
 
 def accuracy_of(evaluate: Evaluate, graph: Graph) -> float:
-    """Return what a user's function says of a graph.
+    """Return what a user's function says of a graph; it may run any number of samples at once.
 
     Raises:
         PruneError: it raises, or returns NaN.
     """
+    module = TrainableGraph(graph)
 
-    def run(*tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+    def run(*tensors: torch.Tensor) -> Any:
         with torch.no_grad():
-            return tuple(graph(*tensors))
+            return module(*tensors)
 
     try:
         accuracy = float(evaluate(run))

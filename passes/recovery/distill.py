@@ -22,12 +22,14 @@ class Distill:
         batch_size: samples a step.
         learning_rate: the highest of the cosine schedule; AdamW.
         seed: of the order of the samples and of dropout.
+        frozen: batch norm and dropout stay in evaluation mode, and statistics as they are.
     """
 
     steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 2e-3
     seed: int = 0
+    frozen: bool = False
 
 
 def distill(
@@ -62,7 +64,7 @@ def distill(
         return student
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=1e-4)
     scales = _variances(master, batches, config.batch_size)
-    learner.train(learner.any_batch)
+    learner.train(learner.any_batch and not config.frozen)
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
         for step, inputs in enumerate(batches.shuffled(config.batch_size, config.steps, generator)):
@@ -85,6 +87,8 @@ def distill(
             if progress is not None:
                 progress(step + 1, config.steps)
     learner.train(False)
+    if config.frozen:
+        return student
     return recalibrate_batchnorm(student, batches, batch_size=max(config.batch_size, 256))
 
 

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prunus.artifact import Artifact, load
+    from prunus.compression import Prune, Quantize
     from prunus.errors import PrunusError
     from prunus.frontend import import_model
     from prunus.passes.plugins import graph_pass
+    from prunus.passes.prune import prune
+    from prunus.passes.quantize import quantize
     from prunus.pipeline import compile
     from prunus.targets import Target, load_target, target_names
 
@@ -22,26 +25,34 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Artifact": "prunus.artifact",
+    "Prune": "prunus.compression",
     "PrunusError": "prunus.errors",
+    "Quantize": "prunus.compression",
     "Target": "prunus.targets",
     "compile": "prunus.pipeline",
     "graph_pass": "prunus.passes.plugins",
     "import_model": "prunus.frontend",
     "load": "prunus.artifact",
     "load_target": "prunus.targets",
+    "prune": "prunus.passes.prune",
+    "quantize": "prunus.passes.quantize",
     "target_names": "prunus.targets",
 }
 
 # Spelled out, and not made from the table above, so that type checkers see what is exported.
 __all__ = [
     "Artifact",
+    "Prune",
     "PrunusError",
+    "Quantize",
     "Target",
     "compile",
     "graph_pass",
     "import_model",
     "load",
     "load_target",
+    "prune",
+    "quantize",
     "target_names",
 ]
 

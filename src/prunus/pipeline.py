@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunus.artifact import Artifact
+from prunus.chain import Evaluate, FineTune, compress
+from prunus.compression import Prune, Quantize
 from prunus.manifest import PassSummary
 from prunus.targets import Target, load_target
 
@@ -26,6 +28,12 @@ def compile(
     constant_inputs: Mapping[str, Any] | None = None,
     name: str | None = None,
     passes: Sequence[Any] = (),
+    prune: Prune | None = None,
+    quantize: Quantize | None = None,
+    calibration: Sequence[Any] | None = None,
+    fine_tune: FineTune = None,
+    evaluate: Evaluate | None = None,
+    max_drop: float = 0.01,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a model into one shared library with a plain C interface.
@@ -40,6 +48,13 @@ def compile(
         constant_inputs: inputs of an ONNX model that become constants, by name.
         name: prefix of the library's symbols; by default made from the file's or the class's name.
         passes: further passes, `Graph -> Graph`, run before the default ones.
+        prune, quantize: make the model smaller first: `prunus.Prune`, `prunus.Quantize`.
+        calibration: batches of inputs without labels, for both; those of `quantize` by default.
+        fine_tune: trains a module in place after pruning and, with `Quantize(training="lsq")`, with rounding in place;
+            "distill" lets the original model teach on the calibration inputs.
+        evaluate, max_drop: `evaluate(run)` returns an accuracy, where `run` takes and returns tensors of any number of
+            samples; no step of compression that loses more than `max_drop` of it is kept. The steps are in
+            `artifact.module.meta["compression"]`.
         progress: called as steps go on.
 
     Returns:
@@ -60,14 +75,22 @@ def compile(
         model, example_inputs=example_inputs, example_kwargs=example_kwargs, input_shapes=input_shapes,
         constant_inputs=constant_inputs,
     )  # fmt: skip
+    examples = example_tensors(example_inputs, example_kwargs, graph)
     chain = [*passes, *default_passes()]
+    if prune is not None or quantize is not None:
+        tell("compress", 0, 1)
+        graph = compress(
+            run_passes(graph, passes, examples), target=machine, prune=prune, quantize=quantize,
+            calibration=calibration, fine_tune=fine_tune, evaluate=evaluate, max_drop=max_drop,
+        )  # fmt: skip
+        chain = default_passes()
     records: list[PassRecord] = []
 
     def on_pass(record: "PassRecord") -> None:
         records.append(record)
         tell("passes", len(records), len(chain))
 
-    graph = run_passes(graph, chain, example_tensors(example_inputs, example_kwargs, graph), on_pass=on_pass)
+    graph = run_passes(graph, chain, examples, on_pass=on_pass)
     tell("plan", 0, 1)
     program = plan(graph, name=name or default_name(model), target=machine)
     kernels = compile_kernels(

@@ -7,6 +7,7 @@ import pytest
 
 from prunus.backends.codegen import compile as compile_module
 from prunus.backends.codegen.compile import compile_kernels
+from prunus.backends.codegen.kernel import CompiledKernel
 from prunus.backends.kernels.elementwise import Elementwise, ElementwiseKnob
 from prunus.backends.kernels.expression import Accumulator, Apply, Number, Operand
 from prunus.backends.kernels.family import Epilogue, OperandLayout
@@ -64,7 +65,7 @@ def test_a_kernel_is_named_by_the_facts_of_its_target(
     class Workers:
         """Compiles nothing."""
 
-        def map(self, specs: object, kernels: list[compile_module.CompiledKernel], target: object) -> list[None]:
+        def map(self, specs: object, kernels: list[CompiledKernel], target: object) -> list[None]:
             names.add(kernels[0].symbol)
             return []
 

@@ -1,9 +1,11 @@
 """A kernel that cannot be compiled, whatever it does to its compiler, costs nothing but itself."""
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -46,13 +48,13 @@ worker.main()
 def workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workers]:
     script = tmp_path / "compiler.py"
     script.write_text(COMPILER)
-    start = workers_module.subprocess.Popen
+    start = subprocess.Popen
 
-    def popen(command: list[str], **options: object) -> object:
+    def popen(command: list[str], **options: Any) -> subprocess.Popen[str]:
         assert command[1:] == ["-m", "prunus.backends.codegen.worker"]
-        return start([sys.executable, str(script)], **options)  # type: ignore[call-overload]
+        return start([sys.executable, str(script)], **options)
 
-    monkeypatch.setattr(workers_module.subprocess, "Popen", popen)
+    monkeypatch.setattr(subprocess, "Popen", popen)
     made = Workers(1)
     yield made
     made.close()

@@ -1,0 +1,90 @@
+"""The compression chain in one call, on a trained model with real pictures."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from examples.data.fashion.model import load
+from examples.trained import FASHION
+
+import prunus
+from prunus.chain import CompressionStep
+from prunus.errors import InputError
+
+Run = Callable[..., Any]
+
+
+@pytest.fixture(scope="module")
+def pictures() -> tuple[torch.Tensor, torch.Tensor]:
+    samples = FASHION.samples()
+    return torch.from_numpy(np.concatenate(samples.inputs)), torch.from_numpy(samples.labels)
+
+
+def accuracy_on(samples: torch.Tensor, labels: torch.Tensor) -> Callable[[Run], float]:
+    return lambda run: float((run(samples).argmax(1) == labels).float().mean())
+
+
+def steps(artifact: prunus.Artifact) -> list[CompressionStep]:
+    found: tuple[CompressionStep, ...] = artifact.module.meta["compression"]
+    return list(found)
+
+
+def compiled(artifact: prunus.Artifact, samples: torch.Tensor) -> torch.Tensor:
+    return torch.cat([artifact(sample[None]) for sample in samples])
+
+
+def test_quantized_library_computes_the_graph(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, labels = pictures
+    artifact = prunus.compile(
+        load(), example_inputs=(samples[:1],), name="net", quantize=prunus.Quantize(calibration=[samples[:200]]),
+        evaluate=accuracy_on(samples, labels), max_drop=0.02,
+    )  # fmt: skip
+    original, quantized = steps(artifact)
+    assert not quantized.taken_back
+    assert quantized.weight_bytes < original.weight_bytes / 3
+    expected = torch.cat([artifact.module(sample[None])[0] for sample in samples[:50]])
+    assert torch.equal(compiled(artifact, samples[:50]), expected)
+
+
+def test_pruned_and_trained(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, _ = pictures
+    artifact = prunus.compile(
+        load(), example_inputs=(samples[:1],), name="net", prune=prunus.Prune(macs=0.6, importance="l1", steps=1),
+        calibration=[samples[:200]], fine_tune=lambda module: train_a_little(module, samples),
+    )  # fmt: skip
+    original, pruned = steps(artifact)
+    assert pruned.weight_bytes < original.weight_bytes
+    assert sum(step.macs for step in artifact.program.steps) < 0.65 * 9_240_000
+    expected = artifact.module(samples[:1])[0].detach()
+    torch.testing.assert_close(artifact(samples[:1]), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+
+
+def train_a_little(module: torch.nn.Module, samples: torch.Tensor) -> None:
+    """Check that a user's training can run: any batch, gradients, both modes."""
+    module.train()
+    optimizer = torch.optim.SGD(module.parameters(), lr=1e-4)
+    module(samples[:16]).square().mean().backward()
+    optimizer.step()
+
+
+def test_steps_that_cost_too_much_are_taken_back(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, labels = pictures
+    artifact = prunus.compile(
+        load(), example_inputs=(samples[:1],), name="net", prune=prunus.Prune(macs=0.3, importance="random", steps=2),
+        calibration=[samples[:50]], evaluate=accuracy_on(samples[:100], labels[:100]), max_drop=0.01,
+    )  # fmt: skip
+    original, pruned = steps(artifact)
+    assert original.accuracy is not None
+    assert pruned.accuracy is not None
+    assert pruned.accuracy >= original.accuracy - 0.01
+    assert pruned.weight_bytes == original.weight_bytes
+
+
+def test_distillation_needs_inputs(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, _ = pictures
+    with pytest.raises(InputError, match="no inputs to teach on"):
+        prunus.compile(
+            load(), example_inputs=(samples[:1],), prune=prunus.Prune(macs=0.5, importance="l1"), fine_tune="distill"
+        )
