@@ -4,7 +4,6 @@ import itertools
 import math
 import operator
 from collections.abc import Sequence
-from typing import Any
 
 import torch
 from torch.fx import Node
@@ -15,6 +14,7 @@ from prunus.backends.kernels.family import Family, Match, No, Request
 from prunus.backends.kernels.scalar_rules import dtype_name
 from prunus.backends.plan.arguments import tensor_arguments
 from prunus.backends.plan.epilogue import describe_epilogue
+from prunus.backends.plan.knobs import Choice, KnobChooser, first_guess
 from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.memory import plan_memory
 from prunus.backends.plan.program import Buffer, KernelSpec, Program, Step, Storage, Tensor, View
@@ -27,19 +27,22 @@ from prunus.passes.graph import Graph, aten, get_constant, is_op, outputs, shape
 from prunus.targets import Target
 
 
-def plan(graph: Graph, *, name: str, target: Target, max_threads: int | None = None) -> Program:
-    """Return the program of a graph: kernels with their first knobs, layouts, views, constants and memory.
+def plan(
+    graph: Graph, *, name: str, target: Target, max_threads: int | None = None, knobs: KnobChooser = first_guess
+) -> Program:
+    """Return the program of a graph: kernels with their knobs, layouts, views, constants and memory.
 
     Args:
         graph: as the passes leave it.
         name: prefix of the library's symbols.
         target: what to compile for.
         max_threads: threads that the library has room for; the target's cores if None.
+        knobs: chooses the way of computing each kernel, by default the first that its family names.
 
     Raises:
         UnsupportedOperators: operators that no family takes.
     """
-    planner = _Planner(graph, target)
+    planner = _Planner(graph, target, knobs)
     for group in planner.groups:
         planner.plan_group(group)
     results = planner.finish_outputs()
@@ -60,8 +63,8 @@ def plan(graph: Graph, *, name: str, target: Target, max_threads: int | None = N
 class _Planner:
     """The steps so far."""
 
-    def __init__(self, graph: Graph, target: Target) -> None:
-        self.graph, self.target = graph, target
+    def __init__(self, graph: Graph, target: Target, knobs: KnobChooser) -> None:
+        self.graph, self.target, self.knobs = graph, target, knobs
         self.groups = fuse(graph)
         self.values = Values(graph, self.groups)
         self.copies: dict[tuple[View, DimOrder], View] = {}
@@ -236,12 +239,11 @@ class _Planner:
         match = family.match(request, self.target)
         if isinstance(match, No):
             return match
-        knob = family.knobs(match.problem, self.target)[0]
-        self.steps.append(self._step(family, match, knob, group, name))
+        self.steps.append(self._step(family, match, self.knobs(family, match, self.target), group, name))
         return None
 
-    def _step(self, family: Family, match: Match, knob: Any, group: Group | None, name: str) -> Step:
-        packed = []
+    def _step(self, family: Family, match: Match, choice: Choice, group: Group | None, name: str) -> Step:
+        packed, knob = [], choice.knob
         for array in family.pack(match.problem, knob, match.tensors):
             buffer = self.values.constant_buffer(array)
             packed.append(dense(buffer, (buffer.size,)))
@@ -258,6 +260,7 @@ class _Planner:
             operators=group.operators if group is not None else (),
             macs=match.macs,
             cost_cycles=family.estimate(match.problem, knob, self.target),
+            tuned=choice.tuned,
         )
 
     # Results

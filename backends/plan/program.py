@@ -74,6 +74,7 @@ class Step:
         operators: what those nodes call, "conv2d"; empty for copies that only change the layout.
         macs: multiply-accumulates.
         cost_cycles: static estimate for one core, for reports and for the order of candidates.
+        tuned: "measured" or "estimated" where tuning chose the knob, else empty.
     """
 
     kernel: KernelSpec
@@ -86,6 +87,7 @@ class Step:
     operators: tuple[str, ...] = ()
     macs: int = 0
     cost_cycles: float = 0.0
+    tuned: str = ""
 
     @property
     def read_views(self) -> tuple[View, ...]:
