@@ -22,6 +22,7 @@ def test_names() -> None:
         "PrunusError",
         "Quantize",
         "Target",
+        "Tune",
         "compile",
         "graph_pass",
         "import_model",

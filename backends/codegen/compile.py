@@ -32,7 +32,7 @@ def compile_kernels(
         BuildError: a kernel that does not compile; the message names it.
         OutputError: the disk is full.
     """
-    kernels = {spec: _kernel(spec, target) for spec in dict.fromkeys(specs)}
+    kernels = {spec: kernel_of(spec, target) for spec in dict.fromkeys(specs)}
     missing = [spec for spec, kernel in kernels.items() if not kernel.object_path.exists()]
     done = len(kernels) - len(missing)
     report = on_progress or (lambda finished, total: None)
@@ -44,12 +44,16 @@ def compile_kernels(
     return kernels
 
 
-def _kernel(spec: KernelSpec, target: Target) -> CompiledKernel:
-    """Name a kernel by everything that its code depends on."""
-    facts = dataclasses.asdict(target) | {"features": sorted(target.features)}
-    machine = {name: fact for name, fact in facts.items() if name not in _NO_BUSINESS_OF_KERNELS}
-    key = hashlib.sha256(repr((spec, machine, template_version())).encode()).hexdigest()
+def kernel_of(spec: KernelSpec, target: Target) -> CompiledKernel:
+    """Name a kernel, and its place in the cache, by everything that its code depends on."""
+    key = hashlib.sha256(repr((spec, facts_of_kernels(target), template_version())).encode()).hexdigest()
     return CompiledKernel(f"k_{key[:16]}", cache_dir() / "kernels" / f"{key}.o")
+
+
+def facts_of_kernels(target: Target) -> dict[str, object]:
+    """Return what kernels depend on of a target, by name."""
+    facts = dataclasses.asdict(target) | {"features": sorted(target.features)}
+    return {name: fact for name, fact in facts.items() if name not in _NO_BUSINESS_OF_KERNELS}
 
 
 @lru_cache(maxsize=1)

@@ -25,6 +25,13 @@ def harness(system: str) -> Path:
     return _cached(system, ["-s", RUNTIME / "harness.c", "-ldl"], "harness")
 
 
+def trial(system: str) -> Path:
+    """Return the program that tries one kernel, compiled where the cache lacks it."""
+    # Kernels call functions of the mathematical library, and only kernels do.
+    libraries = ["-ldl", "-Wl,--no-as-needed", "-lm"]
+    return _cached(system, ["-s", RUNTIME / "trial.c", *libraries], "trial")
+
+
 @cache
 def _key(system: str) -> str:
     """Digest of everything that the results follow from."""

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prunus.backends.codegen.cache import cache_dir
+from prunus.backends.codegen.kernel import CompiledKernel
 from prunus.errors import BuildError, OutputError
 from prunus.targets import Target
 
@@ -53,3 +54,15 @@ def zig_cc(system: str, arguments: Sequence[str | Path], *, private_cache: Path 
     if "NoSpaceLeft" in result.stderr or os.strerror(errno.ENOSPC) in result.stderr:
         raise OutputError("the disk is full", do=f"free space for temporary files and for {cache_dir()}")
     raise BuildError(f"zig cc failed for {system}:\n{result.stderr.strip()}", do="report this as a defect of Prunus")
+
+
+def link_kernel(kernel: CompiledKernel, library: Path) -> None:
+    """Link one kernel alone into a shared library, for trials; its calls of libm are answered by who loads it.
+
+    Raises:
+        BuildError: the linker failed.
+    """
+    command: list[str | Path] = [zig(), "ld.lld", "-shared", "-o", library, kernel.object_path]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BuildError(f"the kernel {kernel.symbol} does not link:\n{result.stderr.strip()}")

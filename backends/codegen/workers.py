@@ -10,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -56,15 +57,23 @@ class Workers:
             OutputError: the disk is full.
         """
 
-        def run(spec: KernelSpec, kernel: CompiledKernel) -> None:
-            worker = self._idle.get()
-            try:
-                worker.compile(spec, kernel, target)
-            finally:
-                self._idle.put(worker)
-
         with ThreadPoolExecutor(min(len(self._all), -(-len(specs) // _KERNELS_FOR_A_WORKER))) as pool:
-            yield from pool.map(run, specs, kernels)
+            yield from pool.map(lambda spec, kernel: self.compile(spec, kernel, target), specs, kernels)
+
+    def compile(
+        self, spec: KernelSpec, kernel: CompiledKernel, target: Target, *, limit_s: float | None = None
+    ) -> None:
+        """Compile one kernel; a compiler that takes longer than `limit_s` is stopped.
+
+        Raises:
+            BuildError: the kernel does not compile, or not in time.
+            OutputError: the disk is full.
+        """
+        worker = self._idle.get()
+        try:
+            worker.compile(spec, kernel, target, limit_s)
+        finally:
+            self._idle.put(worker)
 
     def close(self) -> None:
         """End all processes."""
@@ -79,13 +88,19 @@ class _Worker:
         self._process: subprocess.Popen[bytes] | None = None
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the worker
 
-    def compile(self, spec: KernelSpec, kernel: CompiledKernel, target: Target) -> None:
+    def compile(self, spec: KernelSpec, kernel: CompiledKernel, target: Target, limit_s: float | None) -> None:
         if self._process is None or self._process.poll() is not None:
+            # In a group of its own: Ctrl-C is for the process that decides what becomes of the build.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "prunus.backends.codegen.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=self._errors, env={**os.environ, "OMP_NUM_THREADS": "1"},
+                stderr=self._errors, env={**os.environ, "OMP_NUM_THREADS": "1"}, process_group=0,
             )  # fmt: skip
+        alarm = None if limit_s is None else threading.Timer(limit_s, self._process.kill)
+        if alarm is not None:
+            alarm.start()
         answer = self._ask((spec, kernel.symbol, str(kernel.object_path), target))
+        if alarm is not None:
+            alarm.cancel()
         if answer is None:
             return
         # What a compiler that died has left half-written: see `worker.py`.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from prunus.passes.quantize import quantize
     from prunus.pipeline import compile
     from prunus.targets import Target, load_target, target_names
+    from prunus.tuning import Tune
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ _HOMES = {
     "PrunusError": "prunus.errors",
     "Quantize": "prunus.compression",
     "Target": "prunus.targets",
+    "Tune": "prunus.tuning",
     "compile": "prunus.pipeline",
     "graph_pass": "prunus.passes.plugins",
     "import_model": "prunus.frontend",
@@ -46,6 +48,7 @@ __all__ = [
     "PrunusError",
     "Quantize",
     "Target",
+    "Tune",
     "compile",
     "graph_pass",
     "import_model",

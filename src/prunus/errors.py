@@ -10,6 +10,7 @@
     │   └── PassError             a pass that broke a graph or its numbers
     ├── PruneError                a pruning that cannot be, or a wrong request for one
     ├── QuantizeError             a quantisation that cannot be, or a wrong request for one
+    ├── TuneError                 tuning that cannot be, or a wrong request for it
     ├── InputError                wrong shape, dtype, number or layout of inputs
     ├── TargetError               an unknown target, or one that this machine cannot run
     ├── BuildError                a kernel or a library that could not be built
@@ -76,6 +77,10 @@ class PruneError(PrunusError):
 
 class QuantizeError(PrunusError):
     """A quantisation that cannot be (no data, NaN), or a wrong request for one."""
+
+
+class TuneError(PrunusError):
+    """Tuning that cannot be on this machine, or a wrong request for it."""
 
 
 class InputError(PrunusError):

@@ -10,6 +10,7 @@ from prunus.chain import Evaluate, FineTune, compress
 from prunus.compression import Prune, Quantize
 from prunus.manifest import PassSummary
 from prunus.targets import Target, load_target
+from prunus.tuning import Tune
 
 if TYPE_CHECKING:
     from prunus.passes import PassRecord
@@ -34,6 +35,7 @@ def compile(
     fine_tune: FineTune = None,
     evaluate: Evaluate | None = None,
     max_drop: float = 0.01,
+    tune: Tune | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
     """Compile a model into one shared library with a plain C interface.
@@ -55,6 +57,8 @@ def compile(
         evaluate, max_drop: `evaluate(run)` returns an accuracy, where `run` takes and returns tensors of any number of
             samples; no step of compression that loses more than `max_drop` of it is kept. The steps are in
             `artifact.module.meta["compression"]`.
+        tune: search for faster ways of computing each kernel first: `prunus.Tune`. What was found is in
+            `artifact.module.meta["tuning"]`, and in a file that later compilations read.
         progress: called as steps go on.
 
     Returns:
@@ -65,6 +69,7 @@ def compile(
     """
     from prunus.backends.codegen.compile import compile_kernels
     from prunus.backends.plan.planner import plan
+    from prunus.backends.tune import tuning_records
     from prunus.frontend.importer import example_tensors, import_model
     from prunus.passes import default_passes, run_passes
 
@@ -92,7 +97,8 @@ def compile(
 
     graph = run_passes(graph, chain, examples, on_pass=on_pass)
     tell("plan", 0, 1)
-    program = plan(graph, name=name or default_name(model), target=machine)
+    known = tuning_records(graph, target=machine, config=tune, progress=tell)
+    program = plan(graph, name=name or default_name(model), target=machine, knobs=known)
     kernels = compile_kernels(
         (step.kernel for step in program.steps), machine, on_progress=lambda done, total: tell("kernels", done, total)
     )

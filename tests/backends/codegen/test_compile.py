@@ -83,4 +83,4 @@ def test_a_kernel_is_named_by_its_problem_and_its_knob() -> None:
         doubled(5, unroll=2),
         KernelSpec("elementwise", Elementwise((5,), (1,), other), ()),
     ]
-    assert len({compile_module._kernel(spec, NATIVE).symbol for spec in specs}) == 4
+    assert len({compile_module.kernel_of(spec, NATIVE).symbol for spec in specs}) == 4
