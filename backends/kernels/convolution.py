@@ -13,12 +13,14 @@ import numpy as np
 import torch
 from torch.fx import Node
 
+from prunus.backends.kernels import winograd
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, unlike_a_layer
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
+from prunus.backends.kernels.winograd import WinogradKnob
 from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
@@ -160,7 +162,11 @@ class DirectConvolution(Defaults):
             tuple(range(1, 1 + len(request.operands))),
         )
 
-    def knobs(self, problem: Convolution, target: Target) -> Sequence[ConvolutionKnob]:
+    def knobs(self, problem: Convolution, target: Target) -> Sequence[ConvolutionKnob | WinogradKnob]:
+        # Winograd's way comes last: it takes more bytes and another rounding, so nobody gets it without a trial.
+        return [*self._direct_knobs(problem, target), *winograd.knobs(problem, target)]
+
+    def _direct_knobs(self, problem: Convolution, target: Target) -> list[ConvolutionKnob]:
         lanes = target.lanes()
         width = max(phase.outputs for phase in problem.columns.phases())
         outer = self._weights_outer(problem, target)
@@ -178,28 +184,31 @@ class DirectConvolution(Defaults):
         return 4 * problem.in_channels * problem.out_channels * taps > target.cache.l2_bytes // 2
 
     def pack(
-        self, problem: Convolution, knob: ConvolutionKnob, tensors: Sequence[torch.Tensor]
+        self, problem: Convolution, knob: ConvolutionKnob | WinogradKnob, tensors: Sequence[torch.Tensor]
     ) -> tuple[np.ndarray, ...]:
         weight = tensors[0].detach().numpy()
         if weight.ndim == 3:
             weight = weight[:, :, None, :]
-        taps = weight.shape[2:]
-        shape = (problem.groups, problem.in_channels, problem.out_channels)
-        if problem.rows.transposed:  # (groups * in, out, kh, kw)
-            rows = weight.reshape(*shape, *taps).transpose(0, 3, 4, 1, 2)
-        else:  # (groups * out, in, kh, kw)
-            rows = weight.reshape(shape[0], shape[2], shape[1], *taps).transpose(0, 3, 4, 2, 1)
         columns = _columns(problem, knob)
-        packed = columns.pack(rows.reshape(problem.groups, -1, problem.out_channels))
+        packed = (
+            winograd.pack(problem, knob, weight) if isinstance(knob, WinogradKnob) else _pack(problem, columns, weight)
+        )
         if not problem.bias:
             return (packed,)
         bias = tensors[1].detach().numpy().reshape(problem.groups, 1, -1)
         return packed, columns.pack(bias)
 
-    def units(self, problem: Convolution, knob: ConvolutionKnob) -> int:
+    def units(self, problem: Convolution, knob: ConvolutionKnob | WinogradKnob) -> int:
+        if isinstance(knob, WinogradKnob):
+            return winograd.units(problem, knob)
         return problem.batch * problem.groups * _columns(problem, knob).blocks * problem.rows.output_size
 
-    def estimate(self, problem: Convolution, knob: ConvolutionKnob, target: Target) -> float:
+    def scratch_bytes(self, problem: Convolution, knob: ConvolutionKnob | WinogradKnob) -> int:
+        return winograd.scratch_bytes(problem, knob) if isinstance(knob, WinogradKnob) else 0
+
+    def estimate(self, problem: Convolution, knob: ConvolutionKnob | WinogradKnob, target: Target) -> float:
+        if isinstance(knob, WinogradKnob):
+            return winograd.estimate(problem, knob, target)
         columns, cycles = _columns(problem, knob), 0.0
         rows = problem.rows.macs()
         for tail in columns.kinds():
@@ -227,7 +236,9 @@ class DirectConvolution(Defaults):
         )
         return total + epilogue_cycles(problem.epilogue, elements, target)
 
-    def emit(self, problem: Convolution, knob: ConvolutionKnob, target: Target) -> Any:
+    def emit(self, problem: Convolution, knob: ConvolutionKnob | WinogradKnob, target: Target) -> Any:
+        if isinstance(knob, WinogradKnob):
+            return winograd.emit(problem, knob)
         dtypes = ["float32", "float32", *(["float32"] if problem.bias else [])]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
 
@@ -237,8 +248,18 @@ class DirectConvolution(Defaults):
         return kernel(dtypes, body)
 
 
-def _columns(problem: Convolution, knob: ConvolutionKnob) -> Columns:
+def _columns(problem: Convolution, knob: ConvolutionKnob | WinogradKnob) -> Columns:
     return Columns(problem.out_channels, knob.lanes, knob.vectors)
+
+
+def _pack(problem: Convolution, columns: Columns, weight: np.ndarray) -> np.ndarray:
+    """Return weights as the direct kernel reads them: by groups, blocks of output channels, taps, input channels."""
+    taps, shape = weight.shape[2:], (problem.groups, problem.in_channels, problem.out_channels)
+    if problem.rows.transposed:  # (groups * in, out, kh, kw)
+        rows = weight.reshape(*shape, *taps).transpose(0, 3, 4, 1, 2)
+    else:  # (groups * out, in, kh, kw)
+        rows = weight.reshape(shape[0], shape[2], shape[1], *taps).transpose(0, 3, 4, 2, 1)
+    return columns.pack(rows.reshape(problem.groups, -1, problem.out_channels))
 
 
 class _Emitter:

@@ -21,6 +21,8 @@ from prunus.backends.tune.versions import spec_key, target_key, template_version
 
 # Sums in another order: results differ by rounding, relative to the largest.
 _TOLERANCE = 1e-4
+# Candidates whose estimate is so many times that of the best so far are not worth their time.
+_HOPELESS = 1.25
 # Compiled while another one is timed.
 _AHEAD = 2
 
@@ -78,13 +80,20 @@ class Bench:
 
     @property
     def has_more(self) -> bool:
-        """Whether knobs are left to try."""
-        return bool(self._waiting or self._ahead)
+        """Whether knobs are left that are worth a trial."""
+        return bool(self._ahead) or (bool(self._waiting) and self._estimate(self._waiting[0]) <= self._limit)
+
+    @property
+    def _limit(self) -> float:
+        return _HOPELESS * self._estimate(self.knob)
+
+    def _estimate(self, knob: Any) -> float:
+        return self.task.family.estimate(self.task.problem, knob, self.task.target)
 
     def trials(self) -> Iterator[Record]:
         """Try one knob after the other; yield what became of each."""
         while self.has_more:
-            while self._waiting and len(self._ahead) < _AHEAD:
+            while self._waiting and len(self._ahead) < _AHEAD and self._estimate(self._waiting[0]) <= self._limit:
                 knob = self._waiting.popleft()
                 self._ahead.append((knob, self._shop.pool.submit(self._shop.builder.build, self.task, knob)))
             knob, future = self._ahead.popleft()

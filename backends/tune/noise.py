@@ -7,7 +7,7 @@ from math import comb
 # Smaller gains are not worth code of their own, and clocks of shared machines drift by as much.
 LEAST_GAIN = 1.015
 # The chance that a kernel that is no faster wins so many rounds, by the sign test.
-_CHANCE = 0.01
+_CHANCE = 0.02
 
 
 def gain(rounds: Sequence[tuple[float, float]]) -> float:
