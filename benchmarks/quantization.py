@@ -155,7 +155,7 @@ def compare(case: Case, calibration: np.ndarray, observer: str, target: str) -> 
         case.model, example_inputs=tensors(case.example), constant_inputs=case.constant_inputs or None
     )
     graph = run_passes(graph, DEFAULT, tensors(case.example))
-    whole = quantize(graph, Quantize(calibration=[calibration], observer=observer), target=target)
+    whole = quantize(graph, Quantize(calibration=[calibration], observer=observer, where="everywhere"), target=target)
     theirs = of_onnxruntime(case, calibration)
     floats = case.decide(answers(graph, case.samples), case.samples)
     labels = floats if case.labels is None else case.labels

@@ -1,6 +1,6 @@
 """Decide what becomes int8: the plan that calibration and rewriting follow."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 
@@ -34,7 +34,9 @@ class Plan:
     floats: dict[Node, str]
 
 
-def annotate(graph: Graph, target: Target, *, bits: int = 8, keep: Sequence[str] = ()) -> Plan:
+def annotate(
+    graph: Graph, target: Target, *, bits: int = 8, keep: Sequence[str] = (), leave: Mapping[str, str] | None = None
+) -> Plan:
     """Decide which nodes compute in integers.
 
     Convolutions and linear layers with constant weights do, unless `keep` names them. What stands between two of them
@@ -46,10 +48,13 @@ def annotate(graph: Graph, target: Target, *, bits: int = 8, keep: Sequence[str]
         target: decides over the bits of weights, see `weight_bits`.
         bits: of weights at most.
         keep: patterns of layers to leave alone, by the names of their parameters or of their nodes: "head.*".
+        leave: names of further nodes to leave alone, with the reason.
     """
     kinds = {node: kind for node in calls(graph) if (kind := kind_of(graph, node)) is not None}
     floats = _refused(graph, kinds, keep)
-    for node in floats:
+    left = {node: leave[node.name] for node in kinds if node.name in leave} if leave else {}
+    floats |= {node: reason for node, reason in left.items() if kinds[node] is Kind.LAYER and node not in floats}
+    for node in (*floats, *left):
         kinds.pop(node, None)
     _settle(kinds)
     values = _values(graph, kinds)

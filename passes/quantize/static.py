@@ -10,6 +10,7 @@ from prunus.passes.quantize.annotate import annotate
 from prunus.passes.quantize.calibrate import calibrate
 from prunus.passes.quantize.correct_bias import correct_bias
 from prunus.passes.quantize.equalize import equalize
+from prunus.passes.quantize.faster import faster_in_floats
 from prunus.passes.quantize.fold_qdq import fold_qdq
 from prunus.passes.quantize.precision import LayerPrecision, measure_precision
 from prunus.passes.quantize.prepare import prepare
@@ -17,7 +18,11 @@ from prunus.passes.quantize.weight_only import quantize_embeddings
 from prunus.passes.quantize.write_qdq import write_qdq
 from prunus.passes.reasons import Reason, collect_reasons
 from prunus.passes.recovery import Batches
+from prunus.passes.step_times import estimated_steps
 from prunus.targets import Target, load_target
+
+_ROUGHLY = 8
+"""Samples for grids that are only good for estimating times."""
 
 
 def quantize(graph: Graph, config: Quantize, *, target: str | Target = "native") -> Graph:
@@ -41,13 +46,31 @@ def quantize(graph: Graph, config: Quantize, *, target: str | Target = "native")
     original = copy_graph(graph)
     if config.equalize:
         original = equalize(original)
+    leave = _left_in_floats(original, config, load_target(target))
     rounded = copy_graph(original)
-    plan = annotate(rounded, load_target(target), bits=config.bits, keep=config.keep)
+    plan = annotate(rounded, load_target(target), bits=config.bits, keep=config.keep, leave=leave)
     prepare(rounded, plan, calibrate(rounded, plan, batches, config.observer))
     if config.correct_bias:
         correct_bias(original, rounded, plan, batches)
     floats = {node.name: reason for node, reason in plan.floats.items()}
     return _convert(rounded, measure_precision(original, rounded, floats, batches), embeddings=config.embeddings)
+
+
+def _left_in_floats(graph: Graph, config: Quantize, target: Target) -> dict[str, str]:
+    """Return the nodes of a folded float graph that are faster in float32, by name, with the reason."""
+    if config.where == "everywhere":
+        return {}
+    samples = Batches([tuple(tensor[:_ROUGHLY] for tensor in Batches(config.calibration).tensors)])
+    rounded = copy_graph(graph)
+    plan = annotate(rounded, target, bits=config.bits, keep=config.keep)
+    prepare(rounded, plan, calibrate(rounded, plan, samples, "min_max"))
+    integer = fold_constants(fold_qdq(write_qdq(rounded)))
+    return faster_in_floats(
+        annotate(graph, target, bits=config.bits, keep=config.keep),
+        graph,
+        estimated_steps(graph, target),
+        estimated_steps(integer, target),
+    )
 
 
 def prepare_training(graph: Graph, config: Quantize, *, target: str | Target = "native") -> Graph:
@@ -64,8 +87,11 @@ def prepare_training(graph: Graph, config: Quantize, *, target: str | Target = "
     Raises:
         InputError, QuantizeError: as `quantize`.
     """
+    from prunus.passes import FOLD, run_passes
+
+    leave = _left_in_floats(run_passes(graph, FOLD), config, load_target(target))
     prepared = copy_graph(graph)
-    plan = annotate(prepared, load_target(target), bits=config.bits, keep=config.keep)
+    plan = annotate(prepared, load_target(target), bits=config.bits, keep=config.keep, leave=leave)
     grids = calibrate(prepared, plan, Batches(config.calibration), config.observer)
     prepare(prepared, plan, grids, learned=True)
     prepared.meta["floats"] = {node.name: reason for node, reason in plan.floats.items()}

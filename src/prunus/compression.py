@@ -96,6 +96,7 @@ class Quantize:
         correct_bias: without training, take back what rounding adds to the mean of each channel.
         equalize: first even out the ranges of channels between layers.
         embeddings: store tables of embeddings that feed float32 layers as int8 rows.
+        where: "faster" leaves layers in float32 where that is faster on the target, conversions included; "everywhere".
 
     Raises:
         QuantizeError: an unknown name or a number out of range.
@@ -109,12 +110,15 @@ class Quantize:
     correct_bias: bool = True
     equalize: bool = False
     embeddings: bool = True
+    where: str = "faster"
 
     def __post_init__(self) -> None:
         if self.observer not in OBSERVERS:
             raise QuantizeError(f"Quantize got observer={self.observer!r}", do=did_you_mean(self.observer, OBSERVERS))
         if self.training not in (None, "lsq"):
             raise QuantizeError(f"Quantize got training={self.training!r}", expected='None or "lsq"')
+        if self.where not in ("faster", "everywhere"):
+            raise QuantizeError(f"Quantize got where={self.where!r}", expected='"faster" or "everywhere"')
         if self.bits not in range(2, 9):
             raise QuantizeError(f"Quantize got bits={self.bits!r}", expected="a whole number from 2 to 8")
         if isinstance(self.keep, str):

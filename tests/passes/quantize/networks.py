@@ -2,10 +2,13 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+from prunus.compression import Quantize
 
 
 class Of(nn.Module):
@@ -152,3 +155,8 @@ def samples(network: Network, count: int = 48) -> Tensor:
     if network.name == "words":
         return torch.randint(0, 50, shape, generator=generator).float()
     return torch.randn(shape, generator=generator)
+
+
+def everywhere(network: Network, **options: Any) -> Quantize:
+    """Return a request to compute all that can be in integers, whether that is faster or not."""
+    return Quantize(calibration=[samples(network)], where="everywhere", **options)

@@ -19,7 +19,7 @@ from prunus.passes.quantize import convert, freeze_batch_norm, prepare_training
 from prunus.passes.quantize.grid import Grid
 from prunus.passes.quantize.lsq import learn_activation, learn_weight
 from prunus.passes.trainable import TrainableGraph
-from tests.passes.quantize.networks import BY_NAME, samples
+from tests.passes.quantize.networks import BY_NAME, everywhere
 
 
 def one_fake(x: Tensor, write: Callable[[Emitter, Node], Node]) -> Graph:
@@ -116,7 +116,7 @@ def trainable() -> tuple[Graph, Tensor]:
 
 def test_batch_norm_is_folded_in_training_and_frozen_exactly(trainable) -> None:
     graph, x = trainable
-    prepared = prepare_training(graph, Quantize(calibration=[x], training="lsq"), target="rpi4")
+    prepared = prepare_training(graph, Quantize(calibration=[x], where="everywhere", training="lsq"), target="rpi4")
     learner = TrainableGraph(prepared)
     assert learner.any_batch
     learner.train()
@@ -133,7 +133,7 @@ def test_batch_norm_is_folded_in_training_and_frozen_exactly(trainable) -> None:
 
 def test_training_helps_and_conversion_keeps_it(trainable, operators) -> None:
     graph, x = trainable
-    config = Quantize(calibration=[x], training="lsq", bits=3)
+    config = Quantize(calibration=[x], where="everywhere", training="lsq", bits=3)
     with torch.no_grad():
         truth = TrainableGraph(graph)(x)
     prepared = freeze_batch_norm(prepare_training(copy.deepcopy(graph), config, target="rpi4"))
@@ -165,6 +165,6 @@ def test_training_helps_and_conversion_keeps_it(trainable, operators) -> None:
 
 def test_tied_values_share_a_step(folded) -> None:
     network = BY_NAME["pools"]
-    prepared = prepare_training(folded(network, CANONICAL), Quantize(calibration=[samples(network)], training="lsq"))
+    prepared = prepare_training(folded(network, CANONICAL), everywhere(network, training="lsq"))
     names = [name for name, _ in prepared.named_parameters() if name.startswith("steps.max_pool")]
     assert not names

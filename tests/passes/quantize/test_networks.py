@@ -13,7 +13,7 @@ from prunus.passes.graph import Graph, calls, copy_graph
 from prunus.passes.quantize import annotate, calibrate, fold_qdq, prepare, quantize, write_qdq
 from prunus.passes.recovery import Batches
 from prunus.targets import load_target
-from tests.passes.quantize.networks import BY_NAME, NETWORKS, Network, samples
+from tests.passes.quantize.networks import BY_NAME, NETWORKS, Network, everywhere, samples
 
 
 def sqnr_db(expected: Tensor, found: Tensor) -> float:
@@ -23,7 +23,7 @@ def sqnr_db(expected: Tensor, found: Tensor) -> float:
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_operators_and_signal(network: Network, folded, operators) -> None:
     graph, x = folded(network), samples(network)
-    whole = quantize(graph, Quantize(calibration=[x]), target="rpi4")
+    whole = quantize(graph, Quantize(calibration=[x], where="everywhere"), target="rpi4")
     check(whole)
     assert tuple(operators(whole)) == network.operators
     with torch.no_grad():
@@ -35,7 +35,7 @@ def test_operators_and_signal(network: Network, folded, operators) -> None:
 @pytest.mark.parametrize("network", NETWORKS, ids=str)
 def test_default_passes_leave_it(network: Network, folded, operators) -> None:
     example = samples(network)[: network.shape[0]]
-    whole = quantize(folded(network), Quantize(calibration=[samples(network)]), target="rpi4")
+    whole = quantize(folded(network), everywhere(network), target="rpi4")
     again = run_passes(whole, DEFAULT, (example,))
     assert operators(again) == operators(whole)
 
@@ -83,7 +83,13 @@ def test_numbers_are_those_of_fake_quantisation(name: str, folded) -> None:
 
 
 def test_a_limit_is_a_bound(folded) -> None:
-    whole = quantize(folded(BY_NAME["chain"]), Quantize(calibration=[samples(BY_NAME["chain"])]), target="rpi4")
+    whole = quantize(
+        folded(BY_NAME["chain"]),
+        everywhere(
+            BY_NAME["chain"],
+        ),
+        target="rpi4",
+    )
     first, second = calls(whole, torch.ops.prunus.qconv)
     assert first.args[-3:] == (-128, -128, 127)  # ReLU: the zero point is the least number
     assert second.args[-3:-1] == (-128, -128)
@@ -91,6 +97,6 @@ def test_a_limit_is_a_bound(folded) -> None:
 
 def test_padding_of_unequal_sides_is_the_convolutions_own(folded) -> None:
     network = BY_NAME["padded"]
-    whole = quantize(folded(network), Quantize(calibration=[samples(network)]), target="rpi4")
+    whole = quantize(folded(network), everywhere(network), target="rpi4")
     (last,) = calls(whole, torch.ops.prunus.qconv_dequant)
     assert last.args[5] == [3, 2, 1, 2]  # two on top and one below, one on the right, and one all around

@@ -17,7 +17,7 @@ from prunus.frontend.torch import import_torch
 from prunus.passes import DEFAULT, Graph, run_passes
 from prunus.passes.graph import calls
 from prunus.passes.quantize import quantize
-from tests.passes.quantize.networks import BY_NAME, samples
+from tests.passes.quantize.networks import BY_NAME, everywhere, samples
 
 
 def graph_of(module: nn.Module, x: torch.Tensor) -> Graph:
@@ -46,14 +46,14 @@ def test_no_samples(folded) -> None:
 @pytest.mark.parametrize("wrong", [torch.randn(8, 3, 9, 8), torch.randn(8, 3, 9, 7).double(), torch.randn(1, 3, 9, 7)])
 def test_samples_that_do_not_fit(wrong: torch.Tensor, folded) -> None:
     with pytest.raises(InputError, match="do not fit"):
-        quantize(folded(BY_NAME["chain"]), Quantize(calibration=[wrong]))
+        quantize(folded(BY_NAME["chain"]), Quantize(calibration=[wrong], where="everywhere"))
 
 
 def test_nan_is_named(folded) -> None:
     x = samples(BY_NAME["chain"])
     x[3, 0, 0, 0] = torch.nan
     with pytest.raises(QuantizeError, match=r"node .* computes NaN on the calibration data"):
-        quantize(folded(BY_NAME["chain"]), Quantize(calibration=[x]))
+        quantize(folded(BY_NAME["chain"]), Quantize(calibration=[x], where="everywhere"))
 
 
 def test_constant_activations_work() -> None:
@@ -64,7 +64,7 @@ def test_constant_activations_work() -> None:
     module = nn.Sequential(first, nn.ReLU(), nn.Conv2d(3, 2, 1))
     x = torch.randn(4, 2, 3, 3)
     graph = graph_of(module, x)
-    whole = quantize(graph, Quantize(calibration=[x]))
+    whole = quantize(graph, Quantize(calibration=[x], where="everywhere"))
     with torch.no_grad():
         assert torch.allclose(graph(x)[0], whole(x)[0], atol=1e-3)
 
@@ -77,7 +77,7 @@ def test_a_large_bias_beside_tiny_weights_fits_int32() -> None:
     module = nn.Sequential(first, nn.ReLU(), nn.Linear(3, 2))
     x = torch.randn(16, 4)
     graph = graph_of(module, x)
-    whole = quantize(graph, Quantize(calibration=[x]))
+    whole = quantize(graph, Quantize(calibration=[x], where="everywhere"))
     with torch.no_grad():
         assert torch.allclose(graph(x)[0], whole(x)[0], atol=0.1)
 
@@ -89,7 +89,7 @@ def test_a_layer_too_deep_for_int32_stays_in_float32() -> None:
     nn.init.ones_(first.weight)
     module = nn.Sequential(first, nn.ReLU(), nn.Linear(1, 2))
     x = torch.rand(2, depth)
-    whole = quantize(graph_of(module, x), Quantize(calibration=[x]), target="rpi4")
+    whole = quantize(graph_of(module, x), Quantize(calibration=[x], where="everywhere"), target="rpi4")
     first, second = whole.meta["quantization"]
     assert first.precision == "float32"
     assert "int32 does not hold" in first.reason
@@ -99,7 +99,7 @@ def test_a_layer_too_deep_for_int32_stays_in_float32() -> None:
 
 def test_the_report(folded) -> None:
     network = BY_NAME["chain"]
-    whole = quantize(folded(network), Quantize(calibration=[samples(network)], keep=["conv2d_1"]), target="rpi4")
+    whole = quantize(folded(network), everywhere(network, keep=["conv2d_1"]), target="rpi4")
     rows = whole.meta["quantization"]
     assert [(row.layer, row.precision, row.weight_bits) for row in rows] == [
         ("conv2d", "int8", 8), ("conv2d_1", "float32", 32), ("conv2d_2", "int8", 8),
@@ -115,7 +115,9 @@ def test_bias_correction_takes_the_mean_error_back() -> None:
     graph = graph_of(module, x)
     means = []
     for correct in (False, True):
-        whole = quantize(graph, Quantize(calibration=[x], bits=3, correct_bias=correct), target="rpi4")
+        whole = quantize(
+            graph, Quantize(calibration=[x], where="everywhere", bits=3, correct_bias=correct), target="rpi4"
+        )
         with torch.no_grad():
             means.append(float((whole(x)[0] - graph(x)[0]).mean((0, 2, 3)).abs().max()))
     assert means[1] < 0.1 * means[0]
@@ -125,7 +127,7 @@ def test_bias_correction_takes_the_mean_error_back() -> None:
 def test_every_observer(observer: str, folded) -> None:
     network = BY_NAME["gate"]
     graph, x = folded(network), samples(network)
-    whole = quantize(graph, Quantize(calibration=[x], observer=observer))
+    whole = quantize(graph, Quantize(calibration=[x], where="everywhere", observer=observer))
     with torch.no_grad():
         expected, found = graph(x[:2])[0], whole(x[:2])[0]
     assert float((expected - found).square().mean()) < 0.05 * float(expected.square().mean())
@@ -148,7 +150,7 @@ def test_real_models_beside_onnxruntime(name: str, count: int, trained: dict[str
     labels = case.labels[:count]
     graph = run_passes(import_model(case.model, example_inputs=tensors(case.example)), DEFAULT, tensors(case.example))
     calibration = calibration_samples(case, shared, 200)
-    whole = quantize(graph, Quantize(calibration=[calibration]))
+    whole = quantize(graph, Quantize(calibration=[calibration], where="everywhere"))
     theirs = of_onnxruntime(part, calibration)
     assert theirs is not None
     found, floats = (accuracy(case.decide(answers(one, part.samples), part.samples), labels) for one in (whole, graph))
