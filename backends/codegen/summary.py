@@ -69,6 +69,7 @@ def _step(step: Step, kernel: CompiledKernel, flow: Flow) -> StepRecord:
         constants_bytes=sum(buffer.size_bytes for buffer in constants),
         moved_bytes=sum(_view_bytes(view) for view in moved),
         cost_cycles=float(step.cost_cycles),
+        tuned=step.tuned,
     )
 
 

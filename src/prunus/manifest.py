@@ -40,6 +40,7 @@ class StepRecord:
         constants_bytes: weights that it reads.
         moved_bytes: all other bytes that it reads and writes.
         cost_cycles: static estimate for one core.
+        tuned: "measured" or "estimated" where tuning chose the kernel's knob, else empty.
     """
 
     kernel: str
@@ -55,6 +56,7 @@ class StepRecord:
     constants_bytes: int
     moved_bytes: int
     cost_cycles: float
+    tuned: str = ""
 
 
 @dataclass(frozen=True)

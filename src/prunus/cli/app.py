@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from prunus.cli import bench, catalogue, compile, doctor, inspect, run
+from prunus.cli import bench, catalogue, compile, doctor, inspect, run, tune
 from prunus.cli.console import error_console
 from prunus.errors import PrunusError
 
@@ -36,6 +36,7 @@ app = typer.Typer(
 )
 app.command("compile")(compile.compile_model)
 app.command()(run.run)
+app.command()(tune.tune)
 app.command()(bench.bench)
 app.command()(inspect.inspect)
 app.command()(catalogue.targets)

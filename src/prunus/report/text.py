@@ -1,5 +1,6 @@
 """The report in a terminal."""
 
+from collections import Counter
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -46,7 +47,17 @@ def summary(report: "Report") -> list[str]:
         f"work     {millions(report.macs)} multiply-accumulates in {plural(len(report.rows), 'step')}, "
         f"{plural(len(report.marked('copy')), 'copy', 'copies')} among them"
         + (f"; {plural(len(general), 'step')} by the general lowering, which may be slow" if general else ""),
+        *_tuning(report),
     ]
+
+
+def _tuning(report: "Report") -> Iterator[str]:
+    """Say how many kernels tuning has chosen, and by what."""
+    chosen = Counter(step.tuned for step in report.manifest.steps if step.tuned)
+    if chosen:
+        how = {"measured": "measured times", "estimated": "estimated cycles of an emulated processor"}
+        counts = (f"{plural(count, 'step')} by {how[source]}" for source, count in sorted(chosen.items()))
+        yield f"tuning   chose {', '.join(counts)}"
 
 
 def step_table(report: "Report") -> Table:
