@@ -8,7 +8,8 @@ from importlib import metadata
 from pathlib import Path
 
 from prunus.backends.codegen.cache import cache_dir
-from prunus.backends.codegen.toolchain import C_FLAGS, zig_cc
+from prunus.backends.codegen.toolchain import C_FLAGS, zig_cc, zig_target
+from prunus.targets import load_target
 
 RUNTIME = Path(__file__).resolve().parents[1] / "runtime"
 RUNTIME_SOURCES = tuple(RUNTIME / name for name in ("cpu.c", "model.c", "pool.c"))
@@ -30,6 +31,12 @@ def trial(system: str) -> Path:
     # Kernels call functions of the mathematical library, and only kernels do.
     libraries = ["-ldl", "-Wl,--no-as-needed", "-lm"]
     return _cached(system, ["-s", RUNTIME / "trial.c", *libraries], "trial")
+
+
+def plugin() -> Path:
+    """Return the plugin that counts instructions under this machine's emulators, compiled where the cache lacks it."""
+    system = zig_target(load_target("native"))
+    return _cached(system, ["-s", "-shared", RUNTIME / "blocks.c"], "libblocks.so")
 
 
 @cache

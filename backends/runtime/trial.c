@@ -2,7 +2,7 @@
  *
  *     trial check IMAGE OUTPUT <kernels        outputs of the first kernel, from guarded memory
  *     trial time IMAGE MILLISECONDS BYTES <kernels    nanoseconds of a call of both kernels, a line a round
- *     trial count IMAGE UNITS <kernels         one call over the first UNITS, between marks for an emulator's plugin
+ *     trial count IMAGE UNITS <kernels         two calls over UNITS each, between marks for an emulator's plugin
  *
  * Standard input describes each kernel: a line "LIBRARY", a line "SYMBOL UNITS COUNT", and for each of COUNT arguments
  * a line "ROLE SIZE OFFSET". The first SIZE bytes come from OFFSET of IMAGE; roles are r (only read),
@@ -193,13 +193,15 @@ static void measure(kernel *kernels, int milliseconds, size_t bytes)
     }
 }
 
+/* Call the kernel over two parts of `units` each: the first units, and those from the middle on. */
 static void count(kernel *k, int32_t units)
 {
     for (int i = 0; i < k->count; i++)
         place(&k->arguments[i], 0, 0);
-    call(k, 0, units);
+    call(k, 0, 0);
     syscall(MARK, 1);
     call(k, 0, units);
+    call(k, k->units / 2, k->units / 2 + units);
     syscall(MARK, 0);
 }
 

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor, Future
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -55,23 +56,19 @@ class Bench:
 
     def __init__(self, task: Task, records: Records, shop: Workshop, first: "Future[Built]") -> None:
         self.task, self._shop = task, shop
-        best = first.result()
-        self._truth = self._results(best)
+        self._first = self._best = first.result()
         self.knob, self.gain = task.candidates[0], 1.0
         known = records.of(task.family, task.problem, task.target)
         tried = [record.knob for record in known if record.source == shop.meter.source]
         self._waiting = deque(knob for knob in task.candidates[1:] if knob_fields(knob) not in tried)
-        winner = records.winner(task.family, task.problem, task.target)
-        if winner is not None:
-            # A record that does not hold here is no better than the first guess.
+        best = records.best(task.family, task.problem, task.target)
+        if best is not None:
+            # A record whose kernel does not compile here is no better than the first guess.
             with suppress(TrialError):
-                built = shop.builder.build(task, winner.knob)
-                self._verify(built)
-                best, self.knob = built, winner.knob
-                self.gain = max(record.gain for record in known if record.knob == knob_fields(winner.knob))
-        self._best = best
+                self._best = shop.builder.build(task, best[0])
+                self.knob, self.gain = best[0], best[1].gain
         self._ahead: deque[tuple[Any, Future[Built]]] = deque()
-        self.cost = shop.meter.cost(best.candidate)
+        self.cost = shop.meter.cost(self._best.candidate)
 
     @property
     def weight(self) -> float:
@@ -106,8 +103,9 @@ class Bench:
         except TrialError as error:
             return error.verdict, 0.0
         try:
-            self._verify(built)
             gain = self._shop.meter.gain(built.candidate, self._best.candidate)
+            if gain > 1:
+                self._verify(built)
         except TrialError as error:
             built.discard()
             return error.verdict, 0.0
@@ -121,6 +119,11 @@ class Bench:
     def _verify(self, built: Built) -> None:
         if not same_results(self._results(built), self._truth, _TOLERANCE):
             raise TrialError(Verdict.WRONG, "its results differ from those of the first guess")
+
+    @cached_property
+    def _truth(self) -> list[np.ndarray]:
+        """What the first guess computes."""
+        return self._results(self._first)
 
     def _results(self, built: Built) -> list[np.ndarray]:
         at_end, at_start = (self.task.results(data) for data in self._shop.trials.check(built.candidate))

@@ -66,4 +66,5 @@ class Builder:
             raise
         except BuildError as error:
             raise TrialError(Verdict.UNCOMPILABLE, error.found) from error
-        return Built(Candidate(library, kernel.symbol, task.units(knob), task.arguments(knob)), kernel)
+        arguments = task.arguments(knob)
+        return Built(Candidate(library, kernel.symbol, task.units(knob), arguments, task.match.macs), kernel)

@@ -40,16 +40,16 @@ class Records:
 
     def __call__(self, family: Family, match: Match, target: Target) -> Choice:
         """Return the fastest knob that trials have shown, the first guess where there is none."""
-        won = self.winner(family, match.problem, target)
-        return first_guess(family, match, target) if won is None else won
+        best = self.best(family, match.problem, target)
+        return first_guess(family, match, target) if best is None else Choice(best[0], best[1].source.value)
 
     @property
     def remarks(self) -> tuple[str, ...]:
         stale = [f"{count} records {why}: tune again" for why, count in sorted(self._stale.items())]
         return (*self._broken, *stale)
 
-    def winner(self, family: Family, problem: Any, target: Target) -> Choice | None:
-        """Return the fastest knob of a kernel; what was measured comes before what was estimated."""
+    def best(self, family: Family, problem: Any, target: Target) -> tuple[Any, Record] | None:
+        """Return the fastest knob of a kernel and its record; what was measured comes before what was estimated."""
         last = {repr(record.knob): record for record in self.of(family, problem, target)}
         won = [record for record in last.values() if record.verdict == Verdict.FASTER and record.gain > 1]
         won.sort(key=lambda record: (record.source == Source.MEASURED, record.gain, repr(record.knob)), reverse=True)
@@ -57,7 +57,7 @@ class Records:
         for record in won:
             for knob in legal:
                 if knob_fields(knob) == record.knob:
-                    return Choice(knob, record.source.value)
+                    return knob, record
             self._stale["have knobs that their family does not offer"] += 1
         return None
 

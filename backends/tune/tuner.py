@@ -12,7 +12,8 @@ from pathlib import Path
 from prunus.backends.plan.program import Program
 from prunus.backends.tune.bench import Bench, Workshop
 from prunus.backends.tune.builder import Builder
-from prunus.backends.tune.meter import Stopwatch
+from prunus.backends.tune.emulation import CycleCount
+from prunus.backends.tune.meter import Meter, Stopwatch
 from prunus.backends.tune.record import Record, Source, Verdict, knob_fields
 from prunus.backends.tune.records import Records
 from prunus.backends.tune.report import TunedKernel, TuningReport
@@ -84,7 +85,11 @@ class _Tuner:
 
     def _search(self, folder: Path) -> None:
         trials = Trials(self.target, limit_s=_TRIAL_LIMIT_S, folder=folder)
-        meter = Stopwatch(trials, other_bytes=_other_bytes(self.program))
+        meter: Meter = (
+            CycleCount(trials, self.target)
+            if self.target.runner
+            else Stopwatch(trials, other_bytes=_other_bytes(self.program))
+        )
         pool = ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) - 1))
         try:
             self.benches = list(self._open(Workshop(Builder(folder), trials, meter, pool)))
@@ -154,16 +159,18 @@ class _Tuner:
         rows = []
         for bench in sorted(self.benches, key=lambda bench: -bench.weight):
             task = bench.task
+            best = self.records.best(task.family, task.problem, self.target)
             rows.append(
                 TunedKernel(
                     family=task.family.name, layer=task.layer, uses=task.uses, cost=bench.cost,
                     share=bench.weight / total, knobs=len(task.candidates), tried=self.tried[task],
-                    gain=self.won[task].gain if task in self.won else 1.0, knob=knob_fields(bench.knob),
+                    gain=best[1].gain if best is not None else 1.0,
+                    knob=knob_fields(best[0] if best is not None else task.candidates[0]),
                 )
             )  # fmt: skip
         return TuningReport(
             target=self.target.name,
-            source=Source.MEASURED,
+            source=Source.ESTIMATED if self.target.runner else Source.MEASURED,
             seconds=self._passed,
             stopped=stopped,
             kernels=tuple(rows),
