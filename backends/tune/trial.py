@@ -20,7 +20,7 @@ _CORRUPTING, _OWN_FAULT = 4, 2
 # The most pointers that `trial.c` passes.
 MOST_ARGUMENTS = 12
 # An emulator does some millions a second.
-_MOST_MACS = 20_000_000
+_MOST_MACS = 3_000_000
 
 
 @dataclass(frozen=True)
