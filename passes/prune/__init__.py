@@ -9,7 +9,7 @@ from prunus.passes.prune.apply import apply_cut
 from prunus.passes.prune.dependencies import dependency_graph
 from prunus.passes.prune.groups import Group, Protected
 from prunus.passes.prune.importance import MEASURES
-from prunus.passes.prune.latency import EstimatedLatency, LatencyModel
+from prunus.passes.prune.latency import EstimatedLatency, LatencyModel, MeasuredLatency, latency_model
 from prunus.passes.prune.plan import Part, PrunePlan
 from prunus.passes.prune.pruner import apply_plan, describe, plan_pruning, prune
 from prunus.passes.prune.scene import Scene
@@ -21,6 +21,7 @@ __all__ = [
     "EstimatedLatency",
     "Group",
     "LatencyModel",
+    "MeasuredLatency",
     "Part",
     "Protected",
     "PrunePlan",
@@ -31,6 +32,7 @@ __all__ = [
     "apply_plan",
     "dependency_graph",
     "describe",
+    "latency_model",
     "plan_pruning",
     "prune",
     "sensitivity",

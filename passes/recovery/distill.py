@@ -1,15 +1,17 @@
 """Label-free training: the original model teaches on calibration inputs."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 
 from prunus.errors import InputError
 from prunus.passes.graph import Graph
 from prunus.passes.recovery.batches import Batches
 from prunus.passes.recovery.batchnorm import recalibrate_batchnorm
+from prunus.passes.recovery.features import Feature, common_features, exposed
 from prunus.passes.trainable import TrainableGraph
 
 
@@ -21,13 +23,17 @@ class Distill:
         steps: optimiser steps.
         batch_size: samples a step.
         learning_rate: the highest of the cosine schedule; AdamW.
-        seed: of the order of the samples and of dropout.
-        frozen: batch norm and dropout stay in evaluation mode, and statistics as they are.
+        features: weight of what layers inside compute, beside the outputs, at first; it falls with the learning rate.
+        mix: blend half of each batch with other samples, where all inputs are floating point.
+        seed: of the order of the samples and of their mixture.
+        frozen: batch norm stays in evaluation mode, and statistics as they are.
     """
 
     steps: int = 1500
     batch_size: int = 64
     learning_rate: float = 2e-3
+    features: float = 1.0
+    mix: bool = True
     seed: int = 0
     frozen: bool = False
 
@@ -40,11 +46,17 @@ def distill(
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Graph:
-    """Train the parameters of `student` to give the outputs of `teacher`, and return `student`.
+    """Train the parameters of `student` to compute what `teacher` does, and return `student`.
 
     The loss is the squared error of the outputs, each divided by the teacher's variance: regression on logits (Ba and
-    Caruana 2014, arXiv:1312.6184), which needs no labels and no choice of a temperature. The batch norms of the student
-    train along and are measured anew at the end.
+    Caruana 2014, arXiv:1312.6184), which needs no labels and no choice of a temperature. To it comes, at first, the
+    same error of what layers compute on the channels that pruning has left: hints (Romero et al. 2015,
+    arXiv:1412.6550) that need no adapters, since student and teacher share the channels. They tell much more of each
+    sample than the outputs do, and without them a few thousand samples are learned by heart.
+
+    Half of each batch are blends of two samples, on which the teacher answers too (Beyer et al. 2022,
+    arXiv:2106.05237). Dropout is left out: the function is to be met, not regularised. Batch norms train along and are
+    measured anew at the end.
 
     Args:
         student: a graph in canonical form.
@@ -57,39 +69,78 @@ def distill(
         InputError: the loss is not finite.
     """
     config = config or Distill()
-    generator = torch.Generator().manual_seed(config.seed)
-    learner, master = TrainableGraph(student), TrainableGraph(teacher)
-    parameters = [parameter for parameter in learner.parameters() if parameter.requires_grad]
-    if not parameters:
+    if not any(parameter.requires_grad for parameter in student.parameters()):
         return student
+    lesson = _Lesson(student, teacher, batches, config)
+    generator = torch.Generator().manual_seed(config.seed)
+    parameters = [parameter for parameter in lesson.learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=1e-4)
-    scales = _variances(master, batches, config.batch_size)
-    learner.train(learner.any_batch and not config.frozen)
-    with torch.random.fork_rng():
-        torch.manual_seed(config.seed)
-        for step, inputs in enumerate(batches.shuffled(config.batch_size, config.steps, generator)):
-            for group in optimizer.param_groups:
-                group["lr"] = config.learning_rate * _schedule(step, config.steps)
-            with torch.no_grad():
-                truths = _floats(master(*inputs))
-            answers = _floats(learner(*inputs))
-            errors = [(a - t).square().mean() / s for a, t, s in zip(answers, truths, scales, strict=True)]
-            loss = torch.stack(errors).sum()
-            if not math.isfinite(loss.item()):
-                raise InputError(
-                    f"the loss is {loss.item()} at step {step}", expected="finite numbers",
-                    do="look for NaN in the calibration samples, or lower learning_rate=",
-                )  # fmt: skip
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimizer.step()
-            if progress is not None:
-                progress(step + 1, config.steps)
-    learner.train(False)
+    lesson.learner.train(lesson.learner.any_batch and not config.frozen)
+    for step, inputs in enumerate(batches.shuffled(config.batch_size, config.steps, generator)):
+        rate = _schedule(step, config.steps)
+        for group in optimizer.param_groups:
+            group["lr"] = config.learning_rate * rate
+        loss = lesson.loss(_mixed(inputs, generator) if config.mix else inputs, config.features * rate)
+        if not math.isfinite(loss.item()):
+            raise InputError(
+                f"the loss is {loss.item()} at step {step}", expected="finite numbers",
+                do="look for NaN in the calibration samples, or lower learning_rate=",
+            )  # fmt: skip
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimizer.step()
+        if progress is not None:
+            progress(step + 1, config.steps)
     if config.frozen:
         return student
     return recalibrate_batchnorm(student, batches, batch_size=max(config.batch_size, 256))
+
+
+class _Lesson:
+    """Student and teacher side by side."""
+
+    def __init__(self, student: Graph, teacher: Graph, batches: Batches, config: Distill) -> None:
+        self.features: list[Feature] = common_features(student, teacher) if config.features > 0 else []
+        self.learner = TrainableGraph(exposed(student, self.features))
+        self.master = TrainableGraph(exposed(teacher, self.features))
+        if not (self.learner.any_batch and self.master.any_batch):
+            # Some value inside may not have its batch in front.
+            self.features = []
+            self.learner, self.master = TrainableGraph(exposed(student, [])), TrainableGraph(exposed(teacher, []))
+        with torch.no_grad():
+            first = next(iter(batches.ordered(max(config.batch_size, 256))))
+            self.scales = [max(float(truth.var(correction=0)), 1e-12) for truth in self._truths(first)]
+
+    def loss(self, inputs: tuple[Tensor, ...], hints: float) -> Tensor:
+        """Return the error of the outputs, and `hints` times the mean error of the features."""
+        with torch.no_grad():
+            truths = self._truths(inputs)
+        pairs = zip(_floats(self.learner(*inputs)), truths, self.scales, strict=True)
+        errors = [(answer - truth).square().mean() / scale for answer, truth, scale in pairs]
+        results = len(errors) - len(self.features)
+        loss = torch.stack(errors[:results]).sum()
+        return loss + hints * torch.stack(errors[results:]).mean() if self.features and hints > 0 else loss
+
+    def _truths(self, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+        truths = _floats(self.master(*inputs))
+        results = len(truths) - len(self.features)
+        known = zip(self.features, truths[results:], strict=True)
+        return truths[:results] + [feature.select(truth) for feature, truth in known]
+
+
+def _mixed(inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
+    """Blend the first half of a batch with samples from all of it."""
+    if not all(tensor.is_floating_point() for tensor in inputs):
+        return inputs
+    size = len(inputs[0])
+    share = torch.rand(size, generator=generator)
+    share[size // 2 :] = 1.0
+    other = torch.randperm(size, generator=generator)
+    return tuple(
+        tensor.lerp(tensor[other], (1 - share).to(tensor.dtype).view(-1, *(1,) * (tensor.dim() - 1)))
+        for tensor in inputs
+    )
 
 
 def _schedule(step: int, steps: int) -> float:
@@ -100,13 +151,6 @@ def _schedule(step: int, steps: int) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, steps - warm)))
 
 
-def _floats(result: torch.Tensor | tuple[torch.Tensor, ...]) -> list[torch.Tensor]:
-    results = [result] if isinstance(result, torch.Tensor) else list(result)
+def _floats(result: Tensor | Sequence[Tensor]) -> list[Tensor]:
+    results = [result] if isinstance(result, Tensor) else list(result)
     return [tensor for tensor in results if tensor.is_floating_point()]
-
-
-def _variances(teacher: TrainableGraph, batches: Batches, size: int) -> list[float]:
-    """Return the variance of each output over some calibration samples, at least a tiny number."""
-    with torch.no_grad():
-        first = next(iter(batches.ordered(max(size, 256))))
-        return [max(float(output.var(correction=0)), 1e-12) for output in _floats(teacher(*first))]

@@ -1,12 +1,13 @@
 """From a budget to a graph."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from prunus.backends.plan.program import Program
 from prunus.compression import Prune
 from prunus.errors import InputError, PruneError
 from prunus.frontend import import_model
@@ -16,9 +17,11 @@ from prunus.passes.numbers import run
 from prunus.passes.prune import (
     EstimatedLatency,
     Group,
+    MeasuredLatency,
     Scene,
     apply_plan,
     describe,
+    latency_model,
     plan_pruning,
     prune,
     sensitivity,
@@ -81,8 +84,63 @@ def test_time_budgets(budget: str) -> None:
     assert 0.4 * whole < model.latency_ms(pruned) <= 0.6 * whole
 
 
+def test_measured_times_settle_on_the_budget() -> None:
+    graph, _ = network()
+    model = MeasuredLatency(load_target("native"), seconds=0.0)
+    plan = prune(graph, Prune(latency=0.6, importance="l1"), latency=model).meta["prune"]
+    assert plan.after < 0.8 * plan.before  # loosely: other work on this machine
+    assert "times are measured on this machine" in plan.notes
+    assert latency_model(load_target("native")) == MeasuredLatency(load_target("native"))
+    assert latency_model(load_target("rpi4")).source == "estimated for rpi4"
+
+
+def test_times_between_measured_widths_are_interpolated() -> None:
+    """Where the estimate is off by the same factor everywhere, every time follows from two."""
+    graph, _ = network()
+    target = load_target("native")
+    estimate = EstimatedLatency(target)
+
+    class Threefold(MeasuredLatency):
+        def _times_ms(self, graph: Graph, program: Program) -> list[float]:
+            return [3 * step.cost_cycles / (target.clock_mhz * 1000) for step in program.steps]
+
+    model = Threefold(target)
+    narrow, middle = (prune(graph, Prune(macs=share, importance="l1")) for share in (0.3, 0.6))
+    for one in (graph, narrow):
+        assert model.settle_ms(one) == pytest.approx(3 * estimate.latency_ms(one))
+    assert model.latency_ms(middle) == pytest.approx(3 * estimate.latency_ms(middle))
+
+
+def test_widths_fill_vectors_for_budgets_of_time() -> None:
+    graph, _ = network()
+    model = EstimatedLatency(load_target("rpi4"))
+    plan = prune(graph, Prune(latency=0.6, importance="l1"), latency=model).meta["prune"]
+    assert all(part.width % model.lanes == 0 for part in plan.parts)
+
+
+def test_batch_norms_are_measured_anew() -> None:
+    graph, _ = network()
+    batches = [torch.randn(1, 1, 49, 10, generator=torch.Generator().manual_seed(seed)) for seed in range(40)]
+    config = Prune(macs=0.7, importance="l1")
+    statistics = [
+        next(tensor for name, tensor in prune(graph, config, calibration=given).named_buffers() if "var" in name)
+        for given in (None, batches)
+    ]
+    assert not torch.equal(*statistics)
+
+
+def test_survivors_are_what_is_left_of_each_value() -> None:
+    graph, _ = network()
+    pruned = prune(graph, Prune(macs=0.5, importance="l1", steps=2), fine_tune=lambda module: None)
+    before = {node.name: shape(node) for node in calls(prune(graph, Prune(macs=1.0, importance="l1")))}
+    for node in calls(pruned):
+        (masks,) = pruned.meta["survivors"][node.name]
+        assert tuple(int(mask.sum()) for mask in masks) == shape(node)
+        assert tuple(map(len, masks)) == before[node.name]
+
+
 def test_time_budget_needs_a_model() -> None:
-    with pytest.raises(PruneError, match="EstimatedLatency"):
+    with pytest.raises(PruneError, match="latency_model"):
         prune(network()[0], Prune(latency_ms=1.0))
 
 
@@ -157,7 +215,7 @@ def test_plan_prints_groups_and_reasons() -> None:
 
 def test_contract_takes_the_last_step_back() -> None:
     graph, _ = network()
-    found = iter([0.9, 0.895, 0.5])
+    found = iter([0.9, 0.9, 0.895, 0.5])
     pruned = prune(graph, Prune(macs=0.5, importance="l1", steps=4), evaluate=lambda run: next(found), max_drop=0.01)
     plan = pruned.meta["prune"]
     assert "step 2 of 4 taken back: accuracy 0.5000" in plan.notes[0]
@@ -179,6 +237,25 @@ def test_fine_tuning_follows_each_step() -> None:
 def test_evaluate_that_fails(evaluate: object, message: str) -> None:
     with pytest.raises(PruneError, match=message):
         prune(network()[0], Prune(macs=0.5, importance="l1"), evaluate=evaluate)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"), [(lambda: float("nan"), "returned NaN"), (lambda: 1 / 0, "ZeroDivisionError")]
+)
+def test_evaluate_that_fails_later_keeps_the_last_good_graph(answer: Callable[[], float], message: str) -> None:
+    graph, _ = network()
+    answers = iter([lambda: 0.9] * 3 + [answer])
+    pruned = prune(graph, Prune(macs=0.5, importance="l1", steps=4), evaluate=lambda run: next(answers)())
+    plan = pruned.meta["prune"]
+    assert "step 2 of 4 taken back" in plan.notes[0]
+    assert message in plan.notes[0]
+    assert plan.before > plan.after == count_macs(pruned) > plan.budget
+
+
+def test_evaluate_that_changes_its_mind() -> None:
+    found = iter([0.9, 0.85])
+    with pytest.raises(PruneError, match=r"returned 0\.9 and 0\.85 for the same graph"):
+        prune(network()[0], Prune(macs=0.5, importance="l1"), evaluate=lambda run: next(found), max_drop=0.01)
 
 
 def test_taylor_needs_calibration() -> None:
