@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from prunus.compression import Prune
-from prunus.errors import PruneError
+from prunus.compression import LowRank, Prune
+from prunus.errors import LowRankError, PruneError
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,24 @@ def test_wrong_request(given: dict[str, Any], message: str) -> None:
 
 def test_budget_and_amount() -> None:
     assert (Prune(latency_ms=12).budget, Prune(latency_ms=12).amount) == ("latency_ms", 12.0)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"max_error": 0.1, "bytes": 0.5}, "both max_error= and bytes="),
+        ({"max_error": 1.0}, "max_error=1.0"),
+        ({"max_error": float("nan")}, "max_error=nan"),
+        ({"bytes": 0}, "bytes=0"),
+        ({"save": "byte"}, "use 'bytes'"),
+        ({"methods": ["tucker"]}, "use 'tucker2'"),
+        ({"methods": "svd"}, "methods=\\['svd'\\]"),
+        ({"keep": "head.*"}, "keep=\\['head"),
+        ({"multiple_of": 0}, "multiple_of=0"),
+        ({"max_total_error": 0}, "max_total_error=0"),
+        ({"least_saving": 1}, "least_saving=1"),
+    ],
+)
+def test_wrong_request_of_low_rank(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(LowRankError, match=message):
+        LowRank(**given)

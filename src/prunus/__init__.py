@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from prunus.artifact import Artifact, load
-    from prunus.compression import Prune, Quantize
+    from prunus.compression import LowRank, Prune, Quantize
     from prunus.errors import PrunusError
     from prunus.frontend import import_model
     from prunus.passes.plugins import graph_pass
@@ -26,6 +26,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Artifact": "prunus.artifact",
+    "LowRank": "prunus.compression",
     "Prune": "prunus.compression",
     "PrunusError": "prunus.errors",
     "Quantize": "prunus.compression",
@@ -44,6 +45,7 @@ _HOMES = {
 # Spelled out, and not made from the table above, so that type checkers see what is exported.
 __all__ = [
     "Artifact",
+    "LowRank",
     "Prune",
     "PrunusError",
     "Quantize",

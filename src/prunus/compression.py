@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from math import inf
 from typing import Any
 
-from prunus.errors import PruneError, QuantizeError, did_you_mean
+from prunus.errors import LowRankError, PruneError, QuantizeError, did_you_mean
 
 BUDGETS = ("ratio", "macs", "parameters", "bytes", "latency", "latency_ms")
+METHODS = ("svd", "spatial_svd", "tucker2", "embedding")
 OBSERVERS = ("min_max", "moving_average", "quantile", "mse", "entropy")
 
 
@@ -79,6 +80,62 @@ class Prune:
     def amount(self) -> float:
         """The budget: a share, or milliseconds."""
         return float(getattr(self, self.budget))
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowRank:
+    """Low rank: weights become products of smaller ones where that saves time or bytes.
+
+    Attributes:
+        max_error: share of the variance of each layer's outputs that may be lost, 0.02 where no `bytes` are given.
+        bytes: instead, the share of the graph's bytes that stays: errors rise together until it is reached.
+        max_total_error: share of the variance of the graph's outputs that may be lost before any training; measured on
+            calibration inputs, and errors are halved until it holds.
+        save: "time" takes what is estimated to be faster on the target, "bytes" what is smaller, though it may be
+            slower.
+        least_saving: share of a layer's time or bytes that factors must save, or the layer stays.
+        methods: "svd" for linear layers, recurrent layers and convolutions, "spatial_svd" and "tucker2" for
+            convolutions, "embedding" for tables.
+        multiple_of: ranks are multiples of this; by default of the lanes of the target's vectors.
+        keep: patterns of layers that stay as they are, "head.*", by names of parameters or of nodes.
+
+    Raises:
+        LowRankError: both budgets, an unknown name or a number out of range.
+    """
+
+    max_error: float | None = None
+    bytes: float | None = None
+    max_total_error: float | None = None
+    save: str = "time"
+    least_saving: float = 0.05
+    methods: Sequence[str] = METHODS
+    multiple_of: int | None = None
+    keep: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.max_error is not None and self.bytes is not None:
+            raise LowRankError("LowRank got both max_error= and bytes=", expected="one of them")
+        if self.save not in ("time", "bytes"):
+            raise LowRankError(f"LowRank got save={self.save!r}", do=did_you_mean(self.save, ("time", "bytes")))
+        for name in ("methods", "keep"):
+            if isinstance(getattr(self, name), str):
+                raise LowRankError(
+                    f"{name}={getattr(self, name)!r} is one string", expected="a list",
+                    do=f"write {name}=[{getattr(self, name)!r}]",
+                )  # fmt: skip
+        for method in self.methods:
+            if method not in METHODS:
+                raise LowRankError(f"LowRank got the method {method!r}", do=did_you_mean(method, METHODS))
+        checks: dict[str, tuple[bool, str]] = {
+            "max_error": (self.max_error is None or 0 <= self.max_error < 1, "a share, at least 0 and less than 1"),
+            "bytes": (self.bytes is None or 0 < self.bytes <= 1, "a share, more than 0 and at most 1"),
+            "max_total_error": (self.max_total_error is None or self.max_total_error > 0, "a number above 0"),
+            "least_saving": (0 <= self.least_saving < 1, "a share, at least 0 and less than 1"),
+            "multiple_of": (self.multiple_of is None or self.multiple_of >= 1, "1 or more"),
+        }
+        for name, (holds, expected) in checks.items():
+            if not holds:
+                raise LowRankError(f"LowRank got {name}={getattr(self, name)!r}", expected=expected)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@
     ├── GraphError                a graph that breaks the contract of `passes/check.py`
     │   └── PassError             a pass that broke a graph or its numbers
     ├── PruneError                a pruning that cannot be, or a wrong request for one
+    ├── LowRankError              a factorisation that cannot be, or a wrong request for one
     ├── QuantizeError             a quantisation that cannot be, or a wrong request for one
     ├── TuneError                 tuning that cannot be, or a wrong request for it
     ├── InputError                wrong shape, dtype, number or layout of inputs
@@ -73,6 +74,10 @@ class PassError(GraphError):
 
 class PruneError(PrunusError):
     """A pruning that cannot be (the message says what can), or a wrong request for one."""
+
+
+class LowRankError(PrunusError):
+    """A factorisation that cannot be, or a wrong request for one."""
 
 
 class QuantizeError(PrunusError):
