@@ -5,8 +5,8 @@ weights of as many output channels, so that every lane ends with the sum of one 
 
 sums[lane] += x[0] * w[lane][0] + x[1] * w[lane][1] + x[2] * w[lane][2] + x[3] * w[lane][3]
 
-Some instructions want unsigned inputs: there the sign bit is flipped, which adds 128 to each input, and the bias
-takes 128 times the weights back. Some add up in int16 first: how many words fit depends on the weights, which are
+Some instructions want unsigned inputs: kernels copy them with the sign bit flipped, which adds 128 to each, and the
+bias takes 128 times the weights back. Some add up in int16 first: how many words fit depends on the weights, which are
 looked at.
 """
 
@@ -55,7 +55,7 @@ class Dot:
 
     Attributes:
         name: what problems call it.
-        flips: inputs are read as unsigned numbers, 128 larger.
+        flips: inputs are unsigned numbers, 128 larger.
         parts: the order of a word's weights for a register of lanes: for each part its channels, lane after lane.
         multiplies, others: vector instructions for one register of sums and one word: on the multiplier, on any port.
         prepares: instructions for one word of one pixel.
@@ -94,11 +94,7 @@ class Vnni(Dot):
 
     name = "vnni"
     flips = True
-    prepares = 2.0
     extra_registers = 2
-
-    def prepare(self, loaded: Loaded, index: int, lanes: int) -> Vector:
-        return _flip(loaded, index, lanes)
 
     def add(self, sums: Vector, words: Sequence[tuple[Any, Weights]], lanes: int) -> Vector:
         for x, load in words:
@@ -114,7 +110,6 @@ class UnsignedBytes(Dot):
     flips = True
     multiplies = 2.0
     others = 1.0
-    prepares = 1.5
     extra_registers = 4
 
     _INTRINSICS: ClassVar = {4: "ssse3.pmadd.ub.sw.128", 8: "avx2.pmadd.ub.sw", 16: "avx512.pmaddubs.w.512"}
@@ -128,9 +123,6 @@ class UnsignedBytes(Dot):
             return max(_largest_sum(side, terms, pairs) for side in sides)
 
         return next((terms for terms in _TERMS if 255 * largest(terms) < 2**15), 0)
-
-    def prepare(self, loaded: Loaded, index: int, lanes: int) -> Vector:
-        return _flip(loaded, index, lanes)
 
     def add(self, sums: Vector, words: Sequence[tuple[Any, Weights]], lanes: int) -> Vector:
         name = f"llvm.x86.{self._INTRINSICS[lanes]}"
@@ -263,10 +255,6 @@ def _twice(lanes: int) -> str:
 
 def _repeat(loaded: Loaded, index: int, lanes: int) -> Vector:
     return T.reinterpret(lane_dtype("int8", WORD * lanes), T.broadcast(loaded.word(index), lanes))
-
-
-def _flip(loaded: Loaded, index: int, lanes: int) -> Vector:
-    return T.bind(_repeat(loaded, index, lanes) ^ splat(-128, "int8", WORD * lanes))
 
 
 def _total(products: Sequence[Vector]) -> Vector:

@@ -28,12 +28,14 @@ class Requantize:
     Attributes:
         as_float: no sum and no product reaches 2**22. Biases are packed with the bits of 1.5 * 2**23 added, and sums
             are read as float32 that much too large: conversions become additions.
+        fits: no product reaches 2**31, so rounding it to int32 needs no bounds.
     """
 
     zero_point: int
     low: int
     high: int
     as_float: bool = False
+    fits: bool = False
 
     @property
     def bias(self) -> int:
@@ -49,10 +51,12 @@ def requantize_of(call: SimpleNamespace, request: Request, target: Target) -> Re
     largest = 255 * np.abs(weight).reshape(len(weight), -1).sum(axis=1)
     if 2 in request.constants:
         largest = largest + np.abs(request.constants[2].numpy().astype(np.int64))
-    small = bool((largest * np.maximum(np.abs(scale), 1.0) < 2**22).all())
+    reached = largest * np.maximum(np.abs(scale), 1.0)
     # An ARM core with two pipes for vectors adds on both, but converts on one, at half the rate.
     slow_conversions = target.architecture != "x86_64" and target.fma_per_cycle > target.lanes()
-    return Requantize(call.zero_point, call.low, call.high, small and slow_conversions)
+    small = slow_conversions and bool((reached < 2**22).all())
+    # Below 2**31 by more than what rounding to float32 adds.
+    return Requantize(call.zero_point, call.low, call.high, small, fits=bool((reached < 2**30).all()))
 
 
 @dataclass(frozen=True)
@@ -282,7 +286,7 @@ def convert_interleaved(
 def _rounded(total: Vector, scale: Vector, requantize: Requantize, lanes: int, target: Target) -> Vector:
     """Return rint(float32(total) * scale) as int32."""
     if not requantize.as_float:
-        return _to_int32(_scaled(total, scale, lanes), lanes, target)
+        return _to_int32(_scaled(total, scale, lanes), lanes, target, fits=requantize.fits)
     m = Math("float32", lanes)
     number = T.reinterpret(lane_dtype("float32", lanes), total) - m(_ONE_AND_A_HALF)
     return nearest_int(m.llvm("llvm.arithmetic.fence", number * scale), m)
@@ -320,12 +324,13 @@ def _saturate(value: Vector, dtype: str, lanes: int) -> Vector:
     return T.bind(T.cast(bounded, lane_dtype(dtype, lanes)))
 
 
-def _to_int32(steps: Vector, lanes: int, target: Target) -> Vector:
+def _to_int32(steps: Vector, lanes: int, target: Target, *, fits: bool) -> Vector:
     """Round to nearest, ties to even; what int32 cannot hold becomes its end, or on x86 2**30, or -2**31."""
     m, dtype = Math("float32", lanes), lane_dtype("int32", lanes)
     if target.architecture == "x86_64":
         # `cvtps2dq` makes -2**31 of anything too large.
-        return T.bind(T.call_llvm_pure_intrin(dtype, "llvm.lrint", T.min(steps, m(2.0**30))))
+        bounded = steps if fits else T.min(steps, m(2.0**30))
+        return T.bind(T.call_llvm_pure_intrin(dtype, "llvm.lrint", bounded))
     if lanes < 4:
         return T.bind(T.cast(m.llvm("llvm.roundeven", steps), dtype))
     name = "llvm.aarch64.neon.fcvtns" if target.architecture == "aarch64" else "llvm.arm.neon.vcvtns"
@@ -351,6 +356,14 @@ def tile_cycles(dot: Dot, terms: int, pixels: int, widths: Sequence[int], target
     loads = (pixels / dot.load_words + len(widths)) / (2 if x86 or rate > 1 else 1)
     latency = 4.0 if len(widths) * pixels < 8 else 0.0
     return max(multiplies / rate, (multiplies + others) / ports, loads, latency) + 0.04 * loads
+
+
+def tile_counts(width: int, pixels: int) -> list[tuple[int, int]]:
+    """Cut `width` pixels into as few tiles of at most `pixels` as can be, nearly equal ones: (pixels, tiles) each."""
+    count = -(-width // pixels)
+    wide = -(-width // count)
+    full, rest = divmod(width, wide)
+    return [(wide, full), (rest, 1)] if rest else [(wide, full)]
 
 
 def tiles(dot: Dot, terms: int, columns: int, width: int, target: Target) -> Iterator[tuple[int, int]]:

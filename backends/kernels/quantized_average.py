@@ -94,6 +94,8 @@ class IntegerAverage(Defaults):
         lanes = [dim for dim in kept if view.strides[dim] == 1 and strides[dim] == 1][-1:]
         loops = [*(dim for dim in kept if dim not in lanes), *mixed, *lanes]
         factors = _factors(call, axes, view, is_op(anchor, _POOL))
+        # No average of a window leaves the range of its elements.
+        fits = call.scale * 255 < 2**30
         same = bool((factors == factors[0]).all())
         problem = Average(
             outer=tuple(view.shape[dim] for dim in kept if dim not in lanes),
@@ -103,7 +105,7 @@ class IntegerAverage(Defaults):
             output_strides=(*(strides[dim] for dim in loops), *(() if lanes else (0,))),
             same_factors=same,
             zero_point=call.x_zero_point,
-            requantize=Requantize(call.zero_point, INT8_LOW, INT8_HIGH),
+            requantize=Requantize(call.zero_point, INT8_LOW, INT8_HIGH, fits=fits),
         )
         tensors = (torch.from_numpy(factors[:1] if same else factors),)
         return Match(problem, (view,), request.outputs, tensors=tensors)

@@ -1,8 +1,8 @@
 """Integer convolution: plain, grouped, dilated, strided, one- and two-dimensional; exact to `prunus::qconv`.
 
 Output pixels by output channels are held in registers while taps and input channels pass by, four channels at a time.
-Where a kernel row reads neighbouring pixels of few channels, the row is one run of bytes. Tiles at the border read a
-copy of their line with the input's zero point around it; rows above and below the input are sums of weights that were
+Where a kernel row reads neighbouring pixels of few channels, the row is one run of bytes. Input lines are read from a
+copy with the zero point around it (`integer_lines`); rows above and below the input are sums of weights that were
 packed.
 """
 
@@ -24,13 +24,12 @@ from prunus.backends.kernels.emit import (
     kernel,
     load,
     loop,
-    spans,
     split,
-    store,
     when,
 )
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of
 from prunus.backends.kernels.integer_dot import WORD
+from prunus.backends.kernels.integer_lines import Lines
 from prunus.backends.kernels.integer_tile import (
     IntegerTile,
     Requantize,
@@ -39,14 +38,14 @@ from prunus.backends.kernels.integer_tile import (
     pixels_that_fit,
     requantize_of,
     start_of,
+    tile_counts,
     tile_cycles,
     tiles,
     wrap_int32,
 )
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
-from prunus.backends.kernels.vector_math import splat
-from prunus.backends.kernels.window import Axis, Phase, Tile
+from prunus.backends.kernels.window import Axis
 from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
@@ -103,13 +102,17 @@ class QuantizedConvolution:
 class QuantizedConvolutionKnob:
     """Way of computing: `pixels` by `vectors` registers of `lanes`; `tail_pixels` for the last block of channels.
 
-    `weights_outer`: the loop over blocks of channels is outside that over rows, for weights that do not fit the cache.
+    Attributes:
+        segment: output columns whose input lines are copied at a time; all of them, or a multiple of both tiles.
+        weights_outer: the loop over blocks of channels is outside that over rows, for weights that do not fit the
+            cache.
     """
 
     lanes: int
     pixels: int
     vectors: int
     tail_pixels: int
+    segment: int
     weights_outer: bool
 
 
@@ -179,11 +182,18 @@ class IntegerConvolution(Defaults):
         width = problem.columns.output_size
         weight_bytes = problem.in_channels * problem.out_channels * problem.rows.kernel * problem.columns.kernel
         outer = weight_bytes > target.cache.l2_bytes // 2
+        # Lines share the first cache with weights; longer ones are cut.
+        line_bytes = problem.rows.kernel * problem.in_channels * problem.columns.stride
+        fitting = target.cache.l1_bytes // line_bytes
         found: dict[QuantizedConvolutionKnob, None] = {}
         for pixels, vectors in tiles(dot, problem.terms, problem.out_channels, width, target):
             tail = Columns(problem.out_channels, lanes, vectors).widths(tail=True)
             tail_pixels = min(width, pixels_that_fit(dot, max(1, len(tail)), target))
-            found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, outer)] = None
+            segment = width
+            if width > fitting:
+                tail_pixels = pixels
+                segment = min(width, max(1, fitting // pixels) * pixels)
+            found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, segment, outer)] = None
         return sorted(found, key=lambda knob: self.estimate(problem, knob, target))
 
     def pack(
@@ -202,32 +212,29 @@ class IntegerConvolution(Defaults):
         return (*arrays, columns.pack(wrap_int32(lines))) if problem.adds_lines else tuple(arrays)
 
     def units(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> int:
-        return problem.batch * problem.groups * _columns(problem, knob).blocks * problem.rows.output_size
+        rows = problem.batch * problem.rows.output_size * _lines(problem, knob).segments
+        return rows * problem.groups * _columns(problem, knob).blocks
 
     def scratch_bytes(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> int:
-        (phase,) = problem.columns.phases()
-        tiles = [tile for width in {knob.pixels, knob.tail_pixels} for tile in phase.tiles(width) if tile.masks]
-        return max((_line_pixels(problem, tile) for tile in tiles), default=0) * problem.in_channels
+        return _lines(problem, knob).size_bytes
 
     def estimate(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> float:
         dot, columns, cycles = integer_dot.by_name(problem.dot), _columns(problem, knob), 0.0
-        (phase,) = problem.columns.phases()
         words = problem.run.words * problem.runs * problem.rows.macs() / problem.rows.output_size
         for tail in columns.kinds():
             widths = columns.widths(tail)
-            for tile in phase.tiles(knob.tail_pixels if tail else knob.pixels):
-                one = words * tile_cycles(dot, problem.terms, tile.width, widths, target)
+            for pixels, count in tile_counts(problem.columns.output_size, knob.tail_pixels if tail else knob.pixels):
+                one = words * tile_cycles(dot, problem.terms, pixels, widths, target)
                 # Filling and storing the registers, for each tile once.
-                one += tile.width * len(widths) * 6 + 10
-                cycles += tile.repeats * one * (1 if tail else columns.full)
+                one += pixels * len(widths) * 6 + 10
+                cycles += count * one * (1 if tail else columns.full)
         elements = problem.batch * problem.groups * problem.rows.output_size * problem.out_channels
         extra = epilogue_cycles(problem.epilogue, elements * problem.columns.output_size, target)
         return cycles * problem.rows.output_size * problem.groups * problem.batch + extra
 
     def emit(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> Any:
         dtypes = ["int8", "int8", "int32", "float32", *(["int32"] if problem.adds_lines else [])]
-        dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        dtypes += ["int8"] if self.scratch_bytes(problem, knob) else []
+        dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype, "int8"]
 
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
             _Emitter(problem, knob, target, memories).run(begin, end)
@@ -256,10 +263,12 @@ def _words(weight: torch.Tensor, groups: int, folded: bool) -> np.ndarray:
     return Run(runs.shape[3]).spread(runs)
 
 
-def _line_pixels(problem: QuantizedConvolution, tile: Tile) -> int:
-    """Return how many input pixels a tile reads of one line."""
-    columns = problem.columns
-    return (tile.width - 1) * columns.stride + (columns.kernel - 1) * columns.dilation + 1
+def _lines(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Lines:
+    _, row_stride, column_stride, _ = problem.input_strides
+    return Lines(
+        problem.rows, problem.columns, problem.in_channels, row_stride, column_stride, knob.segment,
+        problem.zero_point, integer_dot.by_name(problem.dot).flips,
+    )  # fmt: skip
 
 
 class _Emitter:
@@ -275,42 +284,67 @@ class _Emitter:
         self.problem, self.knob = problem, knob
         self.dot, self.channels = integer_dot.by_name(problem.dot), _columns(problem, knob)
         self.target = target
+        self.copies = _lines(problem, knob)
         rest = iter(memories)
         self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
-        self.lines = next(rest) if problem.adds_lines else None
+        self.outside = next(rest) if problem.adds_lines else None
         self.operands = [next(rest) for _ in problem.epilogue.operands]
-        self.y = next(rest)
-        self.scratch = next(rest, None)
+        self.y, self.scratch = rest
 
     def run(self, begin: Any, end: Any) -> None:
-        """One unit is one output row of one block of channels."""
-        problem, blocks = self.problem, self.channels.blocks
+        """One unit is a segment of one output row, of one block of channels."""
+        problem, blocks, segments = self.problem, self.channels.blocks, self.copies.segments
+        batch, groups, out_rows = problem.batch, problem.groups, problem.rows.output_size
+        (rows,) = problem.rows.phases()
         with T.serial(begin, end) as unit:
             if self.knob.weights_outer:
-                n, g, block, row = split(unit, (problem.batch, problem.groups, blocks, problem.rows.output_size))
+                n, g, block, segment, row = split(unit, (batch, groups, blocks, segments, out_rows))
+                changed, follows = True, T.And(row > 0, unit > begin)
             else:
-                n, row, g, block = split(unit, (problem.batch, problem.rows.output_size, problem.groups, blocks))
+                n, row, segment, g, block = split(unit, (batch, out_rows, segments, groups, blocks))
+                changed = T.Or(block == 0, unit == begin) if blocks > 1 else True
+                follows = T.And(row > 0, unit > begin) if groups == 1 else False
+            bounds = rows.bounds(row)
+            with when(changed):
+                place = T.bind(n * problem.input_strides[0] + g * problem.in_channels)
+                self.copies.fill(self.x, self.scratch, place, row, segment, bounds, follows, self.target)
             kinds = self.channels.kinds()
             for tail in kinds:
                 condition = block >= self.channels.full if tail else block < self.channels.full
                 with when(True if len(kinds) == 1 else condition):
-                    self._row(n, g, block, row, tail)
+                    self._row(n, g, block, row, segment, bounds, tail)
 
-    def _row(self, n: Index, g: Index, block: Index, row: Index, tail: bool) -> None:
-        (rows,) = self.problem.rows.phases()
-        (columns,) = self.problem.columns.phases()
-        bounds = rows.bounds(row)
+    def _row(
+        self, n: Index, g: Index, block: Index, row: Index, segment: Index, bounds: tuple[Index, Index], tail: bool
+    ) -> None:
         bias = self._bias(g, block, bounds, self.channels.widths(tail))
-        for tile in columns.tiles(self.knob.tail_pixels if tail else self.knob.pixels):
-            with loop(0, tile.repeats) as repeat:
-                self._tile(n, g, block, row, rows, bounds, columns, tile, repeat, bias, tail)
+        width, size, segments = self.problem.columns.output_size, self.copies.segment, self.copies.segments
+        pixels = self.knob.tail_pixels if tail else self.knob.pixels
+        last = width - (segments - 1) * size
+
+        def tiles(columns: int) -> None:
+            start = 0
+            for wide, count in tile_counts(columns, pixels):
+                with loop(0, count) as tile:
+                    first = T.bind(start + tile * wide)
+                    self._tile(n, g, block, row, segment, bounds, first, wide, bias, tail)
+                start += count * wide
+
+        if segments == 1 or last == size:
+            tiles(size)
+            return
+        with T.If(segment < segments - 1):
+            with T.Then():
+                tiles(size)
+            with T.Else():
+                tiles(last)
 
     def _bias(self, g: Index, block: Index, bounds: tuple[Index, Index], widths: Sequence[int]) -> list[Any]:
         """Return the sums that pixels of this row start from: the bias, and kernel rows outside the input."""
         at = T.bind(g * self.channels.padded + block * self.channels.block)
         starts = [sum(widths[:v]) for v in range(len(widths))]
         bias = [load(self.bias, at + start, width) for start, width in zip(starts, widths, strict=True)]
-        if self.lines is None:
+        if self.outside is None:
             return [T.bind(vector) for vector in bias]
         low, high = bounds
         taps = self.problem.rows.kernel
@@ -321,80 +355,35 @@ class _Emitter:
         for begin, end in ((0, T.min(low, taps)), (T.max(low, high), taps)):
             with loop(begin, end) as i:
                 for v, (start, width) in enumerate(zip(starts, widths, strict=True)):
-                    sums[v] = sums[v] + load(self.lines, first + i * sum(widths) + start, width)
+                    sums[v] = sums[v] + load(self.outside, first + i * sum(widths) + start, width)
         return [T.bind(sums[v]) for v in range(len(widths))]
 
     def _tile(
-        self,
-        n: Index,
-        g: Index,
-        block: Index,
-        row: Index,
-        rows: Phase,
-        bounds: tuple[Index, Index],
-        columns: Phase,
-        tile: Tile,
-        repeat: Index,
-        bias: Sequence[Any],
-        tail: bool,
-    ) -> None:
+        self, n: Index, g: Index, block: Index, row: Index, segment: Index, bounds: tuple[Index, Index], first: Index,
+        pixels: int, bias: Sequence[Any], tail: bool,
+    ) -> None:  # fmt: skip
+        """Compute `pixels` output columns from the segment's column `first` on."""
         problem, widths = self.problem, self.channels.widths(tail)
-        sums = IntegerTile(self.dot, problem.terms, problem.run, widths, tile.width)
+        (rows,) = problem.rows.phases()
+        sums = IntegerTile(self.dot, problem.terms, problem.run, widths, pixels)
         sums.fill(bias)
-        start = tile.start + repeat * tile.width
         words = problem.rows.kernel * problem.runs * problem.run.words
         base = T.bind((g * self.channels.padded + block * self.channels.block) * (words * WORD))
-        batch_stride, row_stride, column_stride, _ = problem.input_strides
-        first = start * columns.input_step + columns.taps.first_offset
-        corner = T.bind(address((n,), (batch_stride,)) + g * problem.in_channels + first * column_stride)
-        source, pixel_stride = self.x, column_stride
-        if tile.masks:
-            assert self.scratch is not None
-            source, pixel_stride = self.scratch, problem.in_channels
-            self._pad_line(tile, first)
+        step, column = problem.columns.stride * problem.in_channels, problem.columns.dilation * problem.in_channels
         with loop(*bounds) as i:
-            line = T.bind(corner + (row * rows.input_step + rows.taps.offset(i)) * row_stride)
-            if tile.masks:
-                self._copy_line(tile, first, line)
-                line = 0
-            at = T.bind(base + rows.taps.tap(i) * (problem.runs * problem.run.words * sums.word_bytes))
+            line = T.bind(self.copies.slot(row * rows.input_step + rows.taps.offset(i), i) + first * step)
+            at = T.bind(base + i * (problem.runs * problem.run.words * sums.word_bytes))
             with loop(0, problem.runs) as j:
-                moved = line + j * (columns.taps.offset_step * pixel_stride)
-                places = [moved + p * (columns.input_step * pixel_stride) for p in range(tile.width)]
-                sums.accumulate(source, places, self.w, at + j * (problem.run.words * sums.word_bytes))
+                places = [line + j * column + p * step for p in range(pixels)]
+                sums.accumulate(self.scratch, places, self.w, at + j * (problem.run.words * sums.word_bytes))
         channel = g * problem.out_channels + block * self.channels.block
+        start = segment * self.copies.segment + first
 
         def place(strides: Sequence[int], p: int, v: int) -> Index:
-            return address((n, row, columns.output(start + p), channel + v), strides)
+            return address((n, row, start + p, channel + v), strides)
 
         valid = self.channels.count - self.channels.full * self.channels.block if tail else self.channels.block
         sums.finish(
             self.scale, g * self.channels.padded + block * self.channels.block, valid, problem.requantize,
             problem.epilogue, self.operands, self.y, place, problem.output_strides, self.target,
         )  # fmt: skip
-
-    def _inside(self, tile: Tile, first: int) -> tuple[int, int]:
-        """Return which pixels of a tile's line, that starts at column `first`, lie in the input."""
-        count, size = _line_pixels(self.problem, tile), self.problem.columns.input_size
-        begin = min(max(0, -first), count)
-        return begin, max(begin, min(count, size - first))
-
-    def _pad_line(self, tile: Tile, first: int) -> None:
-        """Put the zero point beside the pixels that come from the input."""
-        assert self.scratch is not None
-        channels, (begin, end) = self.problem.in_channels, self._inside(tile, first)
-        for start, stop in ((0, begin), (end, _line_pixels(self.problem, tile))):
-            for place, lanes in spans((stop - start) * channels, self.target.lanes(8)):
-                zero = splat(self.problem.zero_point, "int8", lanes)
-                store(self.scratch, start * channels + place, zero, lanes)
-
-    def _copy_line(self, tile: Tile, first: int, line: Index) -> None:
-        """Copy the pixels of one line that lie in the input."""
-        assert self.scratch is not None
-        channels, (begin, end) = self.problem.in_channels, self._inside(tile, first)
-        stride = self.problem.input_strides[2]
-        pixels, size = (1, (end - begin) * channels) if stride == channels else (end - begin, channels)
-        with loop(0, pixels) as pixel:
-            source, target = line + begin * stride + pixel * stride, (begin + pixel) * channels
-            for place, lanes in spans(size, self.target.lanes(8)):
-                store(self.scratch, target + place, load(self.x, source + place, lanes), lanes)

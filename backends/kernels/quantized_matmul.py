@@ -1,6 +1,7 @@
 """Integer matrix products with constant weights: linear layers and pointwise convolutions, exact to `prunus::qlinear`.
 
 Rows (pixels) by columns (output channels) are held in registers while the inner dimension passes by, four at a time.
+Where the instruction wants unsigned numbers, a chunk of rows is copied first with signs flipped.
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import torch
 from torch.fx import Node
 
 from prunus.backends.kernels import integer_dot
-from prunus.backends.kernels.emit import Index, Memory, address, kernel, load, loop, split, when
+from prunus.backends.kernels.emit import Index, Memory, address, kernel, load, loop, spans, split, store, when
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import (
@@ -30,6 +31,7 @@ from prunus.backends.kernels.integer_tile import (
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
+from prunus.backends.kernels.vector_math import splat
 from prunus.backends.plan.layout import DimOrder, channels_last
 from prunus.backends.plan.program import View
 from prunus.passes.arguments import arguments
@@ -188,9 +190,14 @@ class IntegerMatrixProduct(Defaults):
         elements = prod(problem.outer) * problem.rows * problem.columns
         return cycles * prod(problem.outer) + epilogue_cycles(problem.epilogue, elements, target)
 
+    def scratch_bytes(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> int:
+        flips = integer_dot.by_name(problem.dot).flips
+        return min(knob.chunk, problem.rows) * problem.inner if flips else 0
+
     def emit(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) -> Any:
         dtypes = ["int8", "int8", "int32", "float32"]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
+        dtypes += ["int8"] if integer_dot.by_name(problem.dot).flips else []
         return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
 
 
@@ -211,9 +218,12 @@ class _Emitter:
         self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target, memories: list[Memory]
     ) -> None:
         self.problem, self.knob, self.target = problem, knob, target
-        self.columns = _columns(problem, knob)
-        self.x, self.w, self.bias, self.scale = memories[:4]
-        self.operands, self.y = memories[4:-1], memories[-1]
+        self.columns, self.dot = _columns(problem, knob), integer_dot.by_name(problem.dot)
+        rest = iter(memories)
+        self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
+        self.operands = [next(rest) for _ in problem.epilogue.operands]
+        self.y = next(rest)
+        self.flipped = next(rest, None)
 
     def run(self, begin: Any, end: Any) -> None:
         """One unit is one chunk of rows of one block of columns of one product."""
@@ -222,13 +232,30 @@ class _Emitter:
         with T.serial(begin, end) as unit:
             if self.knob.columns_outer:
                 *outer, block, chunk = split(unit, (*problem.outer, blocks, chunks))
+                changed = True if chunks > 1 or problem.outer else unit == begin
             else:
                 *outer, chunk, block = split(unit, (*problem.outer, chunks, blocks))
+                changed = T.Or(block == 0, unit == begin) if blocks > 1 else True
+            if self.flipped is not None:
+                with when(changed):
+                    self._flip(self.flipped, outer, chunk, chunks)
             kinds = self.columns.kinds()
             for tail in kinds:
                 condition = block >= self.columns.full if tail else block < self.columns.full
                 with when(True if len(kinds) == 1 else condition):
                     self._chunk(outer, chunk, chunks, block, tail)
+
+    def _flip(self, flipped: Memory, outer: Sequence[Index], chunk: Index, chunks: int) -> None:
+        """Copy the rows of a chunk with their signs flipped."""
+        problem, size = self.problem, self.knob.chunk
+        last = problem.rows - (chunks - 1) * size
+        count = last if chunks == 1 else T.Select(chunk == chunks - 1, last, size)
+        first = T.bind(address([*outer, chunk * size], problem.left_strides))
+        with loop(0, count) as row:
+            source = T.bind(first + row * problem.left_strides[-1])
+            for place, lanes in spans(problem.inner, self.target.lanes(8)):
+                value = load(self.x, source + place, lanes) ^ splat(-128, "int8", lanes)
+                store(flipped, row * problem.inner + place, value, lanes)
 
     def _chunk(self, outer: Sequence[Index], chunk: Index, chunks: int, block: Index, tail: bool) -> None:
         rows, size, tile = self.problem.rows, self.knob.chunk, self.knob.tile_rows
@@ -240,21 +267,27 @@ class _Emitter:
             full = T.bind(T.Select(chunk == chunks - 1, last // tile, size // tile))
         if not isinstance(full, int) or full:
             with loop(0, full) as t:
-                self._tile(outer, chunk * size + t * tile, tile, block, tail)
+                self._tile(outer, chunk, t * tile, tile, block, tail)
         if last % tile:
             with when(True if chunks == 1 else chunk == chunks - 1):
-                self._tile(outer, rows - last % tile, last % tile, block, tail)
+                self._tile(outer, chunk, last - last % tile, last % tile, block, tail)
 
-    def _tile(self, outer: Sequence[Index], row: Index, rows: int, block: Index, tail: bool) -> None:
+    def _tile(self, outer: Sequence[Index], chunk: Index, first: Index, rows: int, block: Index, tail: bool) -> None:
+        """Compute `rows` rows from the chunk's row `first` on."""
         problem, widths = self.problem, self.columns.widths(tail)
-        sums = IntegerTile(integer_dot.by_name(problem.dot), problem.terms, Run(problem.inner), widths, rows)
+        sums = IntegerTile(self.dot, problem.terms, Run(problem.inner), widths, rows)
         column = block * self.columns.block
         sums.fill(
             [T.bind(load(self.bias, column + start, width)) for start, width in zip(sums.starts, widths, strict=True)]
         )
-        left = T.bind(address([*outer, row], problem.left_strides))
-        places = [left + p * problem.left_strides[-1] for p in range(rows)]
-        sums.accumulate(self.x, places, self.w, T.bind(column * (sums.run.words * WORD)))
+        row = T.bind(chunk * self.knob.chunk + first)
+        if self.flipped is None:
+            source, left, step = self.x, address([*outer, row], problem.left_strides), problem.left_strides[-1]
+        else:
+            source, left, step = self.flipped, first * problem.inner, problem.inner
+        left = T.bind(left)
+        places = [left + p * step for p in range(rows)]
+        sums.accumulate(source, places, self.w, T.bind(column * (sums.run.words * WORD)))
 
         def place(strides: Sequence[int], p: int, v: int) -> Index:
             return address((*outer, row + p, column + v), strides)

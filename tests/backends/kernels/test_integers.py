@@ -60,6 +60,14 @@ def convolution(
     return Call(quantized.qconv, weight, offsets, scale, *geometry, zero_point, 7, -100, 120)
 
 
+def signal(channels: int, outputs: int, taps: int, *, stride: int = 1, padding: int = 0, bits: int = 8) -> Call:
+    """Return qconv in one dimension."""
+    limit = 2 ** (bits - 1)
+    weight = integers(outputs, channels, taps, low=-limit, high=limit - 1)
+    scale = scales(outputs, channels * taps) * 2 ** (8 - bits)
+    return Call(quantized.qconv, weight, None, scale, [stride], [padding], [1], 1, 9, -4, -128, 127)
+
+
 def linear(inputs: int, outputs: int, bits: int) -> Call:
     limit = 2 ** (bits - 1)
     weight = integers(outputs, inputs, low=-limit, high=limit - 1)
@@ -81,6 +89,10 @@ CASES: dict[str, Case] = {
     "depthwise": (lambda: convolution(37, 37, 3, padding=1, groups=37), ((1, 37, 7, 9),)),
     "depthwise, stride 2": (lambda: convolution(32, 32, 3, stride=2, padding=1, groups=32, bits=7), ((1, 32, 8, 8),)),
     "depthwise 5x5": (lambda: convolution(16, 16, 5, padding=2, groups=16), ((1, 16, 7, 7),)),
+    "5 rows, stride 2": (lambda: convolution(12, 16, 5, stride=2, padding=2), ((2, 12, 13, 11),)),
+    "many blocks": (lambda: convolution(8, 150, 3, padding=1, bits=7), ((1, 8, 7, 7),)),
+    "signal": (lambda: signal(16, 24, 5, padding=2), ((1, 16, 37),)),
+    "signal longer than the cache": (lambda: signal(32, 20, 5, stride=2, padding=2, bits=7), ((1, 32, 2601),)),
     "linear": (lambda: linear(37, 10, 8), ((1, 37),)),
     "linear, narrow weights": (lambda: linear(64, 40, 7), ((3, 64),)),
     "add": (lambda: Call(quantized.qadd, 0.7, 1.3, 4, -9, 3, -128, 127), ((2, 5, 7), (2, 5, 7))),
@@ -122,6 +134,7 @@ def test_bytes(target: str) -> None:
         pytest.skip(f"{runner[0]} is not installed")
     module = Everything()
     artifact = prunus.compile(module, target=target, example_inputs=inputs(None), name="integers")
+    artifact.threads = min(2, artifact.manifest.max_threads)
     sets = [inputs(fill) for fill in FILLS]
     for given, found in zip(sets, artifact.run_many(sets), strict=True):
         for name, result, expected in zip(CASES, found, module(*given), strict=True):
