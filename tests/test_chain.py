@@ -42,7 +42,7 @@ def test_quantized_library_computes_the_graph(pictures: tuple[torch.Tensor, torc
         evaluate=accuracy_on(samples, labels), max_drop=0.02,
     )  # fmt: skip
     original, quantized = steps(artifact)
-    assert not quantized.taken_back
+    assert not quantized.notes
     assert quantized.weight_bytes < original.weight_bytes / 3
     expected = torch.cat([artifact.module(sample[None])[0] for sample in samples[:50]])
     assert torch.equal(compiled(artifact, samples[:50]), expected)
@@ -80,6 +80,40 @@ def test_steps_that_cost_too_much_are_taken_back(pictures: tuple[torch.Tensor, t
     assert pruned.accuracy is not None
     assert pruned.accuracy >= original.accuracy - 0.01
     assert pruned.weight_bytes == original.weight_bytes
+
+
+def test_loud_layers_stay_in_float32(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """With 2 bits the network is useless; the contract leaves only so many layers in integers as it bears."""
+    samples, labels = pictures
+    artifact = prunus.compile(
+        load(), example_inputs=(samples[:1],), name="net", evaluate=accuracy_on(samples[:200], labels[:200]),
+        quantize=prunus.Quantize(calibration=[samples[:100]], bits=2, where="everywhere"), max_drop=0.01,
+    )  # fmt: skip
+    original, quantized = steps(artifact)
+    assert original.accuracy is not None
+    assert quantized.accuracy is not None
+    assert quantized.accuracy >= original.accuracy - 0.01
+    (note,) = quantized.notes
+    assert note.startswith(("left in float32 for the contract: ", "taken back: "))
+    kept = note.removeprefix("left in float32 for the contract: ").split(", ")
+    rows = artifact.module.meta.get("quantization", ())
+    assert [row.layer for row in rows if row.precision == "float32"] == [row.layer for row in rows if row.layer in kept]
+
+
+def test_robustness_is_measured(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    samples, labels = pictures
+    artifact = prunus.compile(
+        load(), example_inputs=(samples[:1],), name="net", evaluate=accuracy_on(samples[:200], labels[:200]),
+        quantize=prunus.Quantize(calibration=[samples[:100]]), max_drop=0.02, robustness=True,
+    )  # fmt: skip
+    for step in steps(artifact):
+        assert [name for name, _ in step.robustness] == ["noise", "blur", "brightness", "fgsm"]
+        assert dict(step.robustness)["fgsm"] < (step.accuracy or 0)
+
+
+def test_fine_tune_says_what_it_takes(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    with pytest.raises(InputError, match="fine_tune='distil'"):
+        prunus.compile(load(), example_inputs=(pictures[0][:1],), prune=prunus.Prune(macs=0.5), fine_tune="distil")
 
 
 def test_distillation_needs_inputs(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:

@@ -1,11 +1,13 @@
-"""The compression chain of `prunus.compile`: prune, recover, quantise, and take back what costs too much."""
+"""The compression chain of `prunus.compile`: prune, factorise, quantise, and take back what costs too much."""
 
+import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from prunus.compression import Prune, Quantize
+from prunus.contract import Contract, Evaluate, Verdict
 from prunus.errors import InputError
 from prunus.targets import Target
 
@@ -13,14 +15,13 @@ if TYPE_CHECKING:
     from prunus.passes.graph import Graph
     from prunus.passes.recovery import Batches
 
-Evaluate = Callable[[Callable[..., Any]], float]
-"""Takes `run`, which takes and returns tensors with any number of samples along dimension 0; higher is better."""
-
 FineTune = Callable[[Any], None] | str | None
 """A function that trains a module in place, "distill", or nothing."""
 
-# Distillation between the steps of pruning is short: the next cut comes soon.
-_SHORT = 4
+Progress = Callable[[str, int, int], None]
+
+# Between two steps of pruning training is short: the next cut comes soon.
+_SHORT = 0.25
 # Importance settles with fewer samples than training wants.
 _SAMPLES = 64
 
@@ -33,13 +34,15 @@ class CompressionStep:
         name: "original", "prune", "quantize".
         accuracy: what `evaluate` says; None without it.
         weight_bytes: bytes of parameters and buffers.
-        taken_back: the contract did not hold, so the step was undone.
+        robustness: accuracy under each perturbation, by name; empty unless it was asked for.
+        notes: what was taken back, and why.
     """
 
     name: str
     accuracy: float | None
     weight_bytes: int
-    taken_back: bool = False
+    robustness: tuple[tuple[str, float], ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 def compress(
@@ -52,115 +55,169 @@ def compress(
     fine_tune: FineTune = None,
     evaluate: Evaluate | None = None,
     max_drop: float = 0.01,
+    robustness: bool = False,
+    max_robust_drop: float = 0.05,
+    seed: int = 0,
+    progress: Progress | None = None,
 ) -> "Graph":
     """Return a smaller graph whose accuracy is at most `max_drop` below that of `graph`.
 
     `graph.meta["compression"]` of the result holds a `CompressionStep` for the original and for each step.
 
     Args:
-        graph: any imported graph; it stays as it is.
+        graph: any imported graph; it and its parameters stay as they are.
         target: decides over the bits of integer weights and over latencies.
         prune, quantize: what to do; see `prunus.Prune`, `prunus.Quantize`.
         calibration: batches of inputs without labels, for importance and distillation; those of `quantize` by default.
         fine_tune: trains a module in place, after pruning and, with `Quantize(training="lsq")`, after rounding has been
             prepared; "distill" lets the original teach on the calibration inputs.
-        evaluate, max_drop: the contract. A step that breaks it is taken back.
+        evaluate, max_drop: the contract. Pruning stops before the step that breaks it; of the integer layers, the
+            loudest stay in float32 until it holds.
+        robustness, max_robust_drop: the same for accuracy under noise, blur, brightness and FGSM.
+        seed: of distillation.
+        progress: called as steps go on.
 
     Raises:
         InputError: "distill" or a measure of importance without calibration inputs.
         PruneError, QuantizeError: as `passes.prune` and `passes.quantize`.
     """
-    return _Chain(graph, target, calibration, quantize, fine_tune, evaluate, max_drop).run(prune, quantize)
+    from prunus.passes import CANONICAL, run_passes
+
+    if isinstance(fine_tune, str) and fine_tune != "distill":
+        raise InputError(f"fine_tune={fine_tune!r}", expected='a function that trains a module, or "distill"')
+    original = run_passes(graph, CANONICAL)
+    given = calibration if calibration is not None else quantize.calibration if quantize is not None else None
+    samples = None if given is None else list(given)
+    if samples is not None and quantize is not None and quantize.calibration is given:
+        quantize = replace(quantize, calibration=samples)  # a generator yields its batches once
+    contract = Contract(
+        original, evaluate, max_drop=max_drop, robustness=robustness, max_robust_drop=max_robust_drop
+    )  # fmt: skip
+    chain = _Chain(
+        original, target, samples, fine_tune, contract, seed,
+        progress or (lambda step, done, total: None),
+    )  # fmt: skip
+    if prune is not None:
+        chain.prune(prune)
+    if quantize is not None:
+        chain.quantize(quantize)
+    chain.graph.meta["compression"] = tuple(chain.rows)
+    return chain.graph
 
 
 class _Chain:
-    """The state of one run: the original, the last graph that holds, the rows of the table."""
+    """The original, the last graph that holds, and the rows of the table."""
 
     def __init__(
         self,
-        graph: "Graph",
+        original: "Graph",
         target: Target,
-        calibration: Sequence[Any] | None,
-        quantize: Quantize | None,
+        samples: list[Any] | None,
         fine_tune: FineTune,
-        evaluate: Evaluate | None,
-        max_drop: float,
+        contract: Contract,
+        seed: int,
+        progress: Progress,
     ) -> None:
-        from prunus.passes import CANONICAL, run_passes
+        self.original, self.graph = original, original
+        self.target, self.fine_tune, self.contract, self.seed = target, fine_tune, contract, seed
+        self.progress = progress
+        self.samples = samples
+        self.rows = [_row("original", original, contract.baseline)]
 
-        self.original = run_passes(graph, CANONICAL)
-        self.target, self.evaluate, self.max_drop, self.fine_tune = target, evaluate, max_drop, fine_tune
-        given = calibration if calibration is not None else quantize.calibration if quantize is not None else None
-        self.calibration = None if given is None else list(given)
-        self.rows = [self._row("original", self.original)]
-
-    def run(self, prune: Prune | None, quantize: Quantize | None) -> "Graph":
-        graph = self.original
-        if prune is not None:
-            graph = self._pruned(prune)
-            self.rows.append(self._row("prune", graph))
-        if quantize is not None:
-            smaller = self._quantized(graph, quantize)
-            row = self._row("quantize", smaller)
-            self.rows.append(row)
-            graph = graph if row.taken_back else smaller
-        graph.meta["compression"] = tuple(self.rows)
-        return graph
-
-    def _pruned(self, config: Prune) -> "Graph":
+    def prune(self, config: Prune) -> None:
         """Prune in steps, train after each, and stop before the step that breaks the contract."""
-        from prunus.passes.prune import EstimatedLatency, prune
+        from prunus.passes.prune import latency_model, prune
 
-        latency = EstimatedLatency(self.target) if config.budget in ("latency", "latency_ms") else None
-        graph = prune(
-            self.original,
+        self.progress("prune", 0, 1)
+        pruned = prune(
+            self.graph,
             config,
-            calibration=self._samples(),
-            evaluate=self.evaluate,
-            max_drop=self.max_drop,
-            fine_tune=self._train if self.fine_tune is not None else None,
-            latency=latency,
+            calibration=self._few_samples(),
+            evaluate=self.contract.evaluate,
+            max_drop=self.contract.max_drop,
+            fine_tune=self._train_a_little if self.fine_tune is not None else None,
+            latency=latency_model(self.target) if config.budget in ("latency", "latency_ms") else None,
         )
         if self.fine_tune == "distill":
-            self._distill(graph, 1)
-        return graph
+            self._distill(pruned)
+        self._accept("prune", pruned, list(pruned.meta["prune"].notes))
 
-    def _quantized(self, graph: "Graph", config: Quantize) -> "Graph":
-        from prunus.passes import DEFAULT, run_passes
+    def quantize(self, config: Quantize) -> None:
+        """Quantise, and leave the loudest layers in float32, twice as many each time, until the contract holds."""
+        from prunus.passes import FOLD, run_passes
+        from prunus.passes.quantize.sensitivity import rank_layers
+
+        self.progress("quantize", 0, 1)
+        ranked: list[str] | None = None
+        kept: list[str] = []
+        while True:
+            smaller = self._quantized(replace(config, keep=[*config.keep, *kept]))
+            breach = self.contract.breach(self.contract.judge(smaller))
+            if ranked is None:
+                folded = run_passes(self.graph, FOLD)
+                ranked = [name for name, _ in rank_layers(folded, config, self.target)] if breach else []
+            if not breach or len(kept) == len(ranked):
+                break
+            kept = ranked[: max(1, 2 * len(kept))]
+        note = f"left in float32 for the contract: {', '.join(kept)}"
+        self._accept("quantize", smaller, [note] if kept and not breach else [])
+
+    def _accept(self, name: str, graph: "Graph", notes: list[str]) -> None:
+        """Go on with `graph` if the contract holds, else with what was there before."""
+        verdict = self.contract.judge(graph)
+        breach = self.contract.breach(verdict)
+        if breach:
+            notes.append(f"taken back: {breach}")
+            self.rows.append(replace(self.rows[-1], name=name, notes=tuple(notes)))
+        else:
+            self.rows.append(_row(name, graph, verdict, tuple(notes)))
+            self.graph = graph
+
+    def _quantized(self, config: Quantize) -> "Graph":
+        from prunus.passes import FOLD, run_passes
         from prunus.passes.quantize import convert, freeze_batch_norm, prepare_training, quantize
 
         if config.training is None:
-            return quantize(run_passes(graph, DEFAULT), config, target=self.target)
-        prepared = prepare_training(graph, config, target=self.target)
+            return quantize(run_passes(self.graph, FOLD), config, target=self.target)
+        # Training moves the weights that the prepared graph shares with its source.
+        prepared = prepare_training(copy.deepcopy(self.graph), config, target=self.target)
         if self.fine_tune == "distill":
             # Statistics of batches would move the very ranges that the steps are learned for.
             freeze_batch_norm(prepared)
-            self._distill(prepared, _SHORT, frozen=True)
+            self._distill(prepared, frozen=True)
         else:
             self._train(prepared)
         return convert(prepared, config)
 
+    def _train_a_little(self, graph: "Graph") -> None:
+        if self.fine_tune == "distill":
+            self._distill(graph, share=_SHORT)
+        else:
+            self._train(graph)
+
     def _train(self, graph: "Graph") -> None:
         from prunus.passes.trainable import TrainableGraph
 
-        if self.fine_tune == "distill":
-            self._distill(graph, _SHORT)
-        elif callable(self.fine_tune):
+        if callable(self.fine_tune):
             module = TrainableGraph(graph)
+            self.progress("fine-tune", 0, 1)
             self.fine_tune(module)
             module.eval()
 
-    def _distill(self, graph: "Graph", part: int, *, frozen: bool = False) -> None:
+    def _distill(self, graph: "Graph", *, share: float = 1.0, frozen: bool = False) -> None:
         from prunus.passes.recovery import Distill, distill
 
-        config = Distill(steps=Distill().steps // part, frozen=frozen)
-        distill(graph, self.original, self._batches(), config)
+        config = Distill(steps=round(share * Distill().steps), seed=self.seed, frozen=frozen)
+        distill(
+            graph, self.original, self._batches(), config,
+            progress=lambda done, total: self.progress("distill", done, total),
+        )  # fmt: skip
 
-    def _samples(self) -> list[Any] | None:
+    def _few_samples(self) -> list[Any] | None:
         """Return some calibration samples in portions of the graph's own batch."""
         from prunus.passes.graph import inputs, shape
 
-        if self.calibration is None:
+        if self.samples is None:
             return None
         size = shape(inputs(self.original)[0])[0]
         portions = (portion for portion in self._batches().ordered(size) if len(portion[0]) == size)
@@ -169,19 +226,16 @@ class _Chain:
     def _batches(self) -> "Batches":
         from prunus.passes.recovery import Batches
 
-        if self.calibration is None:
+        if self.samples is None:
             raise InputError(
                 "fine_tune='distill' has no inputs to teach on",
                 expected="batches of inputs, without labels",
                 do="pass calibration=[x, ...]",
             )
-        return Batches(self.calibration)
+        return Batches(self.samples)
 
-    def _row(self, name: str, graph: "Graph") -> CompressionStep:
-        from prunus.passes.prune.pruner import accuracy_of
 
-        tensors = [*graph.parameters(), *graph.buffers()]
-        weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-        accuracy = None if self.evaluate is None else accuracy_of(self.evaluate, graph)
-        broken = accuracy is not None and name != "original" and accuracy < (self.rows[0].accuracy or 0) - self.max_drop
-        return CompressionStep(name, accuracy, weight_bytes, broken)
+def _row(name: str, graph: "Graph", verdict: Verdict, notes: tuple[str, ...] = ()) -> CompressionStep:
+    tensors = [*graph.parameters(), *graph.buffers()]
+    weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+    return CompressionStep(name, verdict.accuracy, weight_bytes, verdict.robustness, notes)

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prunus.artifact import Artifact
-from prunus.chain import Evaluate, FineTune, compress
+from prunus.chain import FineTune, compress
 from prunus.compression import Prune, Quantize
+from prunus.contract import Evaluate
 from prunus.manifest import PassSummary
 from prunus.targets import Target, load_target
 from prunus.tuning import Tune
@@ -35,6 +36,9 @@ def compile(
     fine_tune: FineTune = None,
     evaluate: Evaluate | None = None,
     max_drop: float = 0.01,
+    robustness: bool = False,
+    max_robust_drop: float = 0.05,
+    seed: int = 0,
     tune: Tune | None = None,
     progress: Progress | None = None,
 ) -> Artifact:
@@ -57,6 +61,8 @@ def compile(
         evaluate, max_drop: `evaluate(run)` returns an accuracy, where `run` takes and returns tensors of any number of
             samples; no step of compression that loses more than `max_drop` of it is kept. The steps are in
             `artifact.module.meta["compression"]`.
+        robustness, max_robust_drop: also hold accuracy under noise, blur, brightness and FGSM (`prunus.robustness`).
+        seed: of distillation.
         tune: search for faster ways of computing each kernel first: `prunus.Tune`. What was found is in
             `artifact.module.meta["tuning"]`, and in a file that later compilations read.
         progress: called as steps go on.
@@ -83,10 +89,10 @@ def compile(
     examples = example_tensors(example_inputs, example_kwargs, graph)
     chain = [*passes, *default_passes()]
     if prune is not None or quantize is not None:
-        tell("compress", 0, 1)
         graph = compress(
             run_passes(graph, passes, examples), target=machine, prune=prune, quantize=quantize,
-            calibration=calibration, fine_tune=fine_tune, evaluate=evaluate, max_drop=max_drop,
+            calibration=calibration, fine_tune=fine_tune, evaluate=evaluate, max_drop=max_drop, robustness=robustness,
+            max_robust_drop=max_robust_drop, seed=seed, progress=tell,
         )  # fmt: skip
         chain = default_passes()
     records: list[PassRecord] = []
