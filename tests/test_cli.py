@@ -28,6 +28,10 @@ def make():
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU()).eval()
     return module, (torch.zeros(1, 3, 7, 9),)
 
+def deep():
+    module = torch.nn.Sequential(torch.nn.Conv2d(3, 5, 3), torch.nn.ReLU(), torch.nn.Conv2d(5, 2, 3)).eval()
+    return module, (torch.zeros(1, 3, 7, 9),)
+
 def two():
     return Two(), (torch.zeros(3), torch.zeros(3, dtype=torch.int64))
 
@@ -187,6 +191,19 @@ def test_inspect_a_model(folder: Path) -> None:
     assert facts["parameters"] == 15
     assert facts["operators"] == {"aten.linear": 1, "aten.relu": 1}
     assert "aten.linear" in prunus_command("inspect", folder / "linear.pt2", "--shape", "input=5,4").output
+
+
+def test_inspect_groups(folder: Path) -> None:
+    deep = ("inspect", f"{folder / 'net.py'}:deep", "--groups")
+    plan = json_of(*deep)
+    assert [(group["name"], group["units"]) for group in plan["groups"]] == [("0", 5)]
+    assert plan["groups"][0]["unit_takes"] == ["0.weight[1]", "0.bias[1]", "2.weight[:, 1]"]
+    assert plan["protected"][0]["reason"] == "conv2d_1: it is an output of the model"
+    assert "2.weight[:, 1]" in prunus_command(*deep).output
+    kept = json_of(*deep, "--keep", "0.*")
+    assert kept["groups"] == []
+    assert "keep=['0.*']" in kept["protected"][0]["reason"]
+    assert prunus_command("inspect", folder / "net", "--groups").exit_code == 2
 
 
 def test_targets() -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 from rich.console import Console
 from rich.console import Group as Lines
@@ -59,6 +60,38 @@ class PrunePlan:
         """All classes that go."""
         return frozenset().union(*(part.group.units[place].classes for part in self.parts for place in part.cut))
 
+    def as_dict(self) -> dict[str, Any]:
+        """Return what `renderables` shows, in the types of JSON."""
+        return {
+            "measure": self.measure,
+            "before": self.before,
+            "budget": self.budget,
+            "after": self.after,
+            "notes": list(self.notes),
+            "groups": [
+                {
+                    "name": part.group.name,
+                    "layers": list(part.group.layers),
+                    "units": len(part.group.units),
+                    "left": part.width,
+                    "saving": part.saving,
+                    "unit_takes": [str(coupled) for coupled in part.group.coupled],
+                    "inexact": None if part.group.inexact is None else str(part.group.inexact),
+                }
+                for part in self.parts
+            ],
+            "protected": [
+                {
+                    "layer": one.layer,
+                    "channels": one.channels,
+                    "total": one.total,
+                    "reason": str(one.reason),
+                    "way": list(one.way),
+                }
+                for one in self.protected
+            ],
+        }
+
     def renderables(self) -> Iterator[Table | str]:
         """Yield tables for a terminal."""
         yield f"{self.measure} {self.before:,.6g} -> {self.after:,.6g} ({self.after / max(self.before, 1e-30):.0%})"
@@ -79,7 +112,7 @@ class PrunePlan:
                 part.group.name,
                 str(len(part.group.units)),
                 str(part.width),
-                f"{part.saving:,.4g}",
+                f"{part.saving:,.0f}" if part.saving >= 100 else f"{part.saving:.4g}",
                 _listed([str(coupled) for coupled in part.group.coupled], 4),
                 "yes" if part.group.inexact is None else str(part.group.inexact),
             )

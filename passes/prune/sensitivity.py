@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
+from prunus.errors import OutputError
 from prunus.passes.graph import Graph
 from prunus.passes.prune.apply import apply_cut
 from prunus.passes.prune.groups import find_groups
@@ -39,6 +41,41 @@ class Sensitivity:
         for name, found in self.rows:
             table.add_row(name, *("-" if one is None else f"{one - self.accuracy:+.4f}" for one in found))
         yield table
+
+    def plot(self, path: str | Path) -> Path:
+        """Draw one line a group, what it loses by the share that stays, into an .svg, .png or .pdf file.
+
+        Raises:
+            OutputError: matplotlib is missing, or the file cannot be written.
+        """
+        try:
+            from matplotlib import rc_context
+            from matplotlib.figure import Figure
+        except ImportError as error:
+            raise OutputError("plots need matplotlib", do="pip install 'prunus[plots]'") from error
+        # Letters stay letters, and equal tables give equal files.
+        with rc_context({"svg.fonttype": "none", "svg.hashsalt": "prunus"}):
+            figure = Figure(figsize=(7, 4), layout="constrained")
+            axes = figure.subplots()
+            for name, found in self.rows:
+                pairs = zip(self.shares, found, strict=True)
+                points = [(1.0, 0.0), *((share, one - self.accuracy) for share, one in pairs if one is not None)]
+                axes.plot(*zip(*sorted(points), strict=True), marker="o", markersize=3, label=name)
+            axes.set(
+                xlabel="share of the group that stays",
+                ylabel="change of accuracy",
+                title=f"accuracy {self.accuracy:.4f}",
+            )
+            axes.invert_xaxis()
+            axes.grid(alpha=0.3)
+            axes.legend(fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+            try:
+                figure.savefig(path, metadata={"Date": None} if str(path).endswith(".svg") else None)
+            except (OSError, ValueError) as error:
+                raise OutputError(
+                    f"{path} cannot be written: {error}", expected="an .svg, .png or .pdf file"
+                ) from error
+        return Path(path)
 
 
 def sensitivity(

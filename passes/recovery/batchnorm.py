@@ -2,6 +2,7 @@
 
 import torch
 
+from prunus.errors import InputError
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import Graph, aten, calls, get_constant
 from prunus.passes.recovery.batches import Batches
@@ -13,6 +14,9 @@ def recalibrate_batchnorm(graph: Graph, batches: Batches, *, batch_size: int = 6
 
     Pruning changes what reaches a batch norm, and its statistics are the cheapest part to bring up to date
     (Li et al. 2020, EagleEye, arXiv:2007.02491, section 3.3).
+
+    Raises:
+        InputError: statistics that are not finite.
     """
     nodes = list(calls(graph, aten.batch_norm.default))
     trainable = TrainableGraph(graph)
@@ -33,5 +37,9 @@ def recalibrate_batchnorm(graph: Graph, batches: Batches, *, batch_size: int = 6
         for statistic in node.args[3:5]:
             tensor = get_constant(graph, statistic)
             assert tensor is not None
-            assert bool(torch.isfinite(tensor).all()), f"{statistic} is not finite"
+            if not bool(torch.isfinite(tensor).all()):
+                raise InputError(
+                    f"{statistic} is not finite on the calibration samples", expected="finite numbers",
+                    do="look for NaN and infinity in the samples, and before this layer",
+                )  # fmt: skip
     return graph

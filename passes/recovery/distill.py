@@ -26,7 +26,7 @@ class Distill:
         features: weight of what layers inside compute, beside the outputs, at first; it falls with the learning rate.
         mix: blend half of each batch with other samples, where all inputs are floating point.
         seed: of the order of the samples and of their mixture.
-        frozen: batch norm stays in evaluation mode, and statistics as they are.
+        frozen: statistics of batch norm stay as they are; else they are measured anew before training.
     """
 
     steps: int = 1500
@@ -55,8 +55,9 @@ def distill(
     sample than the outputs do, and without them a few thousand samples are learned by heart.
 
     Half of each batch are blends of two samples, on which the teacher answers too (Beyer et al. 2022,
-    arXiv:2106.05237). Dropout is left out: the function is to be met, not regularised. Batch norms train along and are
-    measured anew at the end.
+    arXiv:2106.05237). Dropout is left out: the function is to be met, not regularised. For the same reason batch norms
+    are measured anew at first, and then compute as they will when the model is used: statistics of batches, and of
+    blends, would be noise.
 
     Args:
         student: a graph in canonical form.
@@ -71,11 +72,12 @@ def distill(
     config = config or Distill()
     if not any(parameter.requires_grad for parameter in student.parameters()):
         return student
+    if not config.frozen:
+        recalibrate_batchnorm(student, batches, batch_size=max(config.batch_size, 256))
     lesson = _Lesson(student, teacher, batches, config)
     generator = torch.Generator().manual_seed(config.seed)
     parameters = [parameter for parameter in lesson.learner.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(parameters, lr=config.learning_rate, weight_decay=1e-4)
-    lesson.learner.train(lesson.learner.any_batch and not config.frozen)
     for step, inputs in enumerate(batches.shuffled(config.batch_size, config.steps, generator)):
         rate = _schedule(step, config.steps)
         for group in optimizer.param_groups:
@@ -92,9 +94,7 @@ def distill(
         optimizer.step()
         if progress is not None:
             progress(step + 1, config.steps)
-    if config.frozen:
-        return student
-    return recalibrate_batchnorm(student, batches, batch_size=max(config.batch_size, 256))
+    return student
 
 
 class _Lesson:

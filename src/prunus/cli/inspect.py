@@ -2,18 +2,35 @@
 
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from rich.table import Table
 
 from prunus.cli.console import AsJson, console, print_json
-from prunus.cli.models import Constants, ModelArgument, Shapes, read_model
+from prunus.cli.models import Constants, Model, ModelArgument, Shapes, read_model
 
 
-def inspect(model: ModelArgument, shape: Shapes = None, constant: Constants = None, as_json: AsJson = False) -> None:
+def inspect(
+    model: ModelArgument,
+    shape: Shapes = None,
+    constant: Constants = None,
+    groups: Annotated[
+        bool, typer.Option("--groups", help="What pruning could cut: groups of channels, and what stays and why.")
+    ] = False,
+    keep: Annotated[
+        list[str] | None, typer.Option(help='With --groups: layers that keep their channels, "head.*".')
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
     """Print the report of a compiled model (DIR), or what a model (.onnx, .pt2, file.py:function) consists of."""
     if Path(model).is_dir() or Path(model).suffix == ".json":
+        if groups:
+            raise typer.BadParameter("a library is not pruned any more: name the model that it was compiled from")
         _inspect_library(Path(model), as_json)
+        return
+    if groups:
+        _inspect_groups(read_model(model, shape, constant), keep or [], as_json)
         return
     facts = _facts(read_model(model, shape, constant))
     if as_json:
@@ -44,7 +61,20 @@ def _inspect_library(place: Path, as_json: bool) -> None:
         out.print(part)
 
 
-def _facts(given: Any) -> dict[str, Any]:
+def _inspect_groups(given: Model, keep: list[str], as_json: bool) -> None:
+    from prunus import import_model
+    from prunus.passes.prune import describe
+
+    plan = describe(import_model(given.model, **given.arguments), keep=keep)
+    if as_json:
+        print_json(plan.as_dict())
+        return
+    out = console()
+    for part in plan.renderables():
+        out.print(part, markup=False, highlight=False)
+
+
+def _facts(given: Model) -> dict[str, Any]:
     """Import a model and describe its graph as the frontend leaves it."""
     from prunus import import_model
     from prunus.passes.graph import calls, inputs, outputs, shape, value

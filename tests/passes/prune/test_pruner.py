@@ -24,7 +24,6 @@ from prunus.passes.prune import (
     latency_model,
     plan_pruning,
     prune,
-    sensitivity,
 )
 from prunus.passes.prune.importance import MEASURES
 from prunus.targets import load_target
@@ -272,19 +271,3 @@ def test_calibration_that_is_not_finite() -> None:
 def test_unknown_importance_names_the_nearest() -> None:
     with pytest.raises(PruneError, match="'taylor'"):
         prune(network()[0], Prune(macs=0.5, importance="tailor"))
-
-
-def test_sensitivity_has_a_row_for_each_group() -> None:
-    graph, inputs = network()
-    expected = run(graph, inputs)[0]
-
-    def agreement(run_graph: object) -> float:
-        return -float((run_graph(*inputs)[0] - expected).abs().max())  # type: ignore[operator]
-
-    table = sensitivity(graph, agreement, shares=(1.0, 0.5))
-    assert [name for name, _ in table.rows] == [part.group.name for part in describe(graph).parts]
-    assert table.accuracy == pytest.approx(0, abs=1e-5)
-    for _, (whole, half) in table.rows:
-        assert whole == pytest.approx(0, abs=1e-5)
-        assert half is not None
-        assert half < -1e-3

@@ -82,8 +82,11 @@ def test_progress_counts_the_steps() -> None:
 def test_samples_that_are_not_finite() -> None:
     teacher = network()
     student = prune(teacher, Prune(macs=0.6, importance="l1"))
+    batches = Batches([samples(64) * float("nan")])
     with pytest.raises(InputError, match="the loss is nan at step 0"):
-        distill(student, teacher, Batches([samples(64) * float("nan")]), Distill(steps=3))
+        distill(student, teacher, batches, Distill(steps=3, frozen=True))
+    with pytest.raises(InputError, match="running_mean is not finite on the calibration samples"):
+        distill(student, teacher, batches, Distill(steps=3))
 
 
 def test_half_of_a_batch_is_blended() -> None:
