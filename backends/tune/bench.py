@@ -38,6 +38,10 @@ class Workshop:
     pool: Executor
 
 
+class FirstGuessFailed(Exception):
+    """The first guess fails its own trial: there is nothing to compare with."""
+
+
 class Bench:
     """One kernel under trial.
 
@@ -51,24 +55,30 @@ class Bench:
         cost: of a call with the best knob known before, as the meter measures it.
 
     Raises:
-        TrialError: the first guess fails its trial: there is nothing to compare with.
+        FirstGuessFailed: it does not compile, or not run.
     """
 
     def __init__(self, task: Task, records: Records, shop: Workshop, first: "Future[Built]") -> None:
         self.task, self._shop = task, shop
-        self._first = self._best = first.result()
         self.knob, self.gain = task.candidates[0], 1.0
         known = records.of(task.family, task.problem, task.target)
         tried = [record.knob for record in known if record.source == shop.meter.source]
         self._waiting = deque(knob for knob in task.candidates[1:] if knob_fields(knob) not in tried)
         best = records.best(task.family, task.problem, task.target)
+        try:
+            self._first = self._best = first.result()
+        except TrialError as error:
+            raise FirstGuessFailed(str(error)) from error
         if best is not None:
             # A record whose kernel does not compile here is no better than the first guess.
             with suppress(TrialError):
                 self._best = shop.builder.build(task, best[0])
                 self.knob, self.gain = best[0], best[1].gain
         self._ahead: deque[tuple[Any, Future[Built]]] = deque()
-        self.cost = shop.meter.cost(self._best.candidate)
+        try:
+            self.cost = shop.meter.cost(self._best.candidate)
+        except TrialError as error:
+            raise FirstGuessFailed(str(error)) from error
 
     @property
     def weight(self) -> float:
@@ -88,7 +98,11 @@ class Bench:
         return self.task.family.estimate(self.task.problem, knob, self.task.target)
 
     def trials(self) -> Iterator[Record]:
-        """Try one knob after the other; yield what became of each."""
+        """Try one knob after the other; yield what became of each.
+
+        Raises:
+            FirstGuessFailed: it gives no results to compare with.
+        """
         while self.has_more:
             while self._waiting and len(self._ahead) < _AHEAD and self._estimate(self._waiting[0]) <= self._limit:
                 knob = self._waiting.popleft()
@@ -117,13 +131,19 @@ class Bench:
         return Verdict.FASTER, self.gain
 
     def _verify(self, built: Built) -> None:
-        if not same_results(self._results(built), self._truth, _TOLERANCE):
+        truth = self._truth
+        if not same_results(self._results(built), truth, _TOLERANCE):
             raise TrialError(Verdict.WRONG, "its results differ from those of the first guess")
 
     @cached_property
     def _truth(self) -> list[np.ndarray]:
-        """What the first guess computes."""
-        return self._results(self._first)
+        """What the first guess computes; asked for late, as emulators take seconds for large kernels."""
+        try:
+            return self._results(self._first)
+        except TrialError as error:
+            self._waiting.clear()
+            self._ahead.clear()
+            raise FirstGuessFailed(str(error)) from error
 
     def _results(self, built: Built) -> list[np.ndarray]:
         at_end, at_start = (self.task.results(data) for data in self._shop.trials.check(built.candidate))

@@ -77,7 +77,10 @@ class Record:
             record = cls(**{**table, "verdict": Verdict(table["verdict"]), "source": Source(table["source"])})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(str(error) or type(error).__name__) from error
-        if not (isinstance(record.knob, dict) and isinstance(record.gain, int | float)):
+        texts = (record.spec, record.target, record.template, record.tvm)
+        if not (all(isinstance(text, str) for text in texts) and isinstance(record.knob, dict)):
+            raise ValueError("a field has another type")
+        if not isinstance(record.gain, int | float):
             raise ValueError("a field has another type")
         return record
 

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from prunus.backends.plan.program import Program
-from prunus.backends.tune.bench import Bench, Workshop
+from prunus.backends.tune.bench import Bench, FirstGuessFailed, Workshop
 from prunus.backends.tune.builder import Builder
 from prunus.backends.tune.emulation import CycleCount
 from prunus.backends.tune.meter import Meter, Stopwatch
@@ -19,7 +19,7 @@ from prunus.backends.tune.records import Records
 from prunus.backends.tune.report import TunedKernel, TuningReport
 from prunus.backends.tune.task import Task, tasks_of
 from prunus.backends.tune.together import Comparison, compare
-from prunus.backends.tune.trial import MOST_ARGUMENTS, TrialError, Trials
+from prunus.backends.tune.trial import MOST_ARGUMENTS, Trials
 from prunus.passes.graph import Graph
 from prunus.targets import Target
 
@@ -105,12 +105,13 @@ class _Tuner:
             self._tell()
             if self._passed > self.seconds:
                 return
+            if len(task.arguments(task.candidates[0])) > MOST_ARGUMENTS:
+                self._remark(task, "it has more arguments than a trial can pass")
+                continue
             try:
-                if len(task.arguments(task.candidates[0])) > MOST_ARGUMENTS:
-                    raise TrialError(Verdict.UNCOMPILABLE, "it has too many arguments for a trial")
                 yield Bench(task, self.records, shop, first[task])
-            except TrialError as error:
-                self.remarks.append(f"{task.layer} ({task.family.name}) is not tuned: {error}")
+            except FirstGuessFailed as error:
+                self._remark(task, f"its first guess failed, {error}")
 
     def _share_out(self, until: float) -> None:
         """Give each kernel its share of the time, the costliest first, and what they leave over once more."""
@@ -125,15 +126,21 @@ class _Tuner:
 
     def _work(self, bench: Bench, until: float) -> None:
         """Try knobs of one kernel until its time is over, at least one."""
-        for record in bench.trials():
-            self.records.append(record)
-            self.tried[bench.task] += 1
-            self.verdicts[record.verdict] += 1
-            if record.verdict == Verdict.FASTER:
-                self.won[bench.task] = record
-            self._tell()
-            if time.monotonic() >= until:
-                return
+        try:
+            for record in bench.trials():
+                self.records.append(record)
+                self.tried[bench.task] += 1
+                self.verdicts[record.verdict] += 1
+                if record.verdict == Verdict.FASTER:
+                    self.won[bench.task] = record
+                self._tell()
+                if time.monotonic() >= until:
+                    return
+        except FirstGuessFailed as error:
+            self._remark(bench.task, f"its first guess failed, {error}")
+
+    def _remark(self, task: Task, why: str) -> None:
+        self.remarks.append(f"{task.layer} ({task.family.name}) is not tuned: {why}")
 
     @property
     def _passed(self) -> float:
