@@ -13,7 +13,7 @@ from tests.networks.efficientnet import efficientnet
 from tests.networks.mobilenet_v1 import mobilenet_v1
 from tests.networks.mobilenet_v2 import mobilenet_v2
 from tests.networks.recurrent import recurrent
-from tests.networks.resnet import resnet
+from tests.networks.resnet import Bottleneck, resnet
 from tests.networks.shufflenet_v2 import shufflenet_v2
 from tests.networks.transformer import text_transformer
 from tests.networks.unet import unet
@@ -57,6 +57,7 @@ NETWORKS: dict[str, Network] = {
     "efficientnet-lite0": Network(lambda: efficientnet(lite=True), (1, 3, 224, 224)),
     "gru": Network(lambda: recurrent("gru"), (1, 50, 40)),
     "vit": Network(lambda: vit(depth=6), (1, 3, 224, 224)),
+    "resnet50": Network(lambda: resnet(depths=(3, 4, 6, 3), block=Bottleneck), (1, 3, 224, 224), day_zero=False),
     "shufflenet-v2": Network(shufflenet_v2, (1, 3, 224, 224), day_zero=False),
     "unet": Network(lambda: unet(width=16, levels=4), (1, 3, 128, 128), day_zero=False),
     "text": Network(text_transformer, (1, 64), words=30522, day_zero=False),

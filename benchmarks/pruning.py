@@ -1,0 +1,266 @@
+"""Half the multiplications of trained models, budgets of time, and the time of a plan.
+
+python -m benchmarks.pruning accuracy --data FOLDER     python -m benchmarks.pruning latency     … planning     … curve
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+import prunus
+from benchmarks.compare import time_ms
+from benchmarks.engines import Prunus
+from benchmarks.machine import caption
+from benchmarks.networks import NETWORKS
+from benchmarks.quantization import calibration_samples
+from benchmarks.trained import DATA, Case, cases, tensors
+from prunus.chain import compress
+from prunus.passes import CANONICAL, Graph, run_passes
+from prunus.passes.prune import PrunePlan, latency_model, plan_pruning, prune
+from prunus.passes.recovery import Batches, Distill, distill
+from prunus.passes.trainable import TrainableGraph
+
+TRAINED = ("fashion-resnet, module", "kws commands, module", "kws digits, module")
+SHARES = (0.75, 0.5)
+PORTION = 500
+app = typer.Typer(add_completion=False)
+Data = Annotated[Path, typer.Option(help="The folder of trained models.")]
+Seeds = Annotated[int, typer.Option(help="How many seeds.")]
+Models = Annotated[str, typer.Option(help="Only models with this in their name.")]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model with training samples of its own.
+
+    Attributes:
+        case: model and test set.
+        graph: the model, canonical.
+        samples, labels: of training.
+    """
+
+    case: Case
+    graph: Graph
+    samples: Tensor
+    labels: Tensor
+
+    def accuracy(self, run: Callable[..., Any]) -> float:
+        """Share of the whole test set that is right."""
+        portions = torch.from_numpy(self.case.samples).split(PORTION)
+        found = torch.cat([run(portion).argmax(1) for portion in portions]).numpy()
+        return float(np.mean(found == self.case.labels))
+
+    def accuracy_of(self, graph: Graph) -> float:
+        """Return the same of a graph."""
+        with torch.no_grad():
+            return self.accuracy(TrainableGraph(graph))
+
+
+def trained_models(data: Path, models: str) -> list[Trained]:
+    """Read the classifiers that come with training samples."""
+    found = []
+    for case in cases(data):
+        if case.name in TRAINED and models in case.name:
+            graph = run_passes(prunus.import_model(case.model, example_inputs=tensors(case.example)), CANONICAL)
+            samples = torch.from_numpy(calibration_samples(case, data, 1_000_000))
+            found.append(Trained(case, graph, samples, _labels(case, data)))
+    return found
+
+
+def _labels(case: Case, data: Path) -> Tensor:
+    name = case.name.split(",")[0]
+    path = data / "fashion-resnet/data.npz" if name == "fashion-resnet" else data / f"kws/{name.split()[1]}.npz"
+    return torch.from_numpy(np.load(path)["y_train"].astype(np.int64))
+
+
+def fine_tuning(model: Trained, seed: int, *, steps: int = 1500, between: int = 300) -> Callable[[nn.Module], None]:
+    """Return what a user with labels might pass as `fine_tune`: the labels, beside the original's answers.
+
+    It is called after each of the five steps of pruning; the last call trains for longer.
+    """
+    teacher, calls = TrainableGraph(model.graph), iter(range(1, 100))
+
+    def train(module: nn.Module) -> None:
+        count = steps if next(calls) == 5 else between
+        generator = torch.Generator().manual_seed(seed)
+        optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3, weight_decay=1e-4)
+        # Batch norm as it will be used, dropout off: the module stays in evaluation mode.
+        module.eval()
+        for step in range(count):
+            for group in optimizer.param_groups:
+                group["lr"] = 2e-3 * min(1.0, 20 * (step + 1) / count) * 0.5 * (1 + math.cos(math.pi * step / count))
+            chosen = torch.randint(len(model.samples), (64,), generator=generator)
+            x, other = model.samples[chosen], torch.randint(len(model.samples), (64,), generator=generator)
+            share = torch.rand(64, 1, 1, 1, generator=generator)
+            share[32:] = 1.0
+            blended = x * share + model.samples[other] * (1 - share)
+            with torch.no_grad():
+                truth = teacher(blended)
+            answer = module(blended)
+            loss = (answer - truth).square().mean() / truth.var()
+            loss = loss + 0.1 * nn.functional.cross_entropy(answer[32:], model.labels[chosen[32:]])
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            optimizer.step()
+
+    return train
+
+
+@app.command()
+def accuracy(
+    data: Data = DATA,
+    models: Models = "",
+    seeds: Seeds = 3,
+    share: Annotated[float, typer.Option(help="Share of the multiplications that stays.")] = 0.5,
+) -> None:
+    """Prune trained models to half their multiplications, with and without labels, over whole test sets."""
+    table = Table(title=f"Accuracy at {share:.0%} of the multiplications", caption=caption(seeds=seeds, threads=1))
+    for column in ("model", "samples", "original", "training", "pruned", "range", "lost points", "minutes of CPU"):
+        table.add_column(column, justify="left" if column in ("model", "training") else "right")
+    console = Console()
+    for model in trained_models(data, models):
+        before = model.accuracy_of(model.graph)
+        for way in ("distill", "labels"):
+            scores, minutes = [], []
+            for seed in range(seeds):
+                start = time.process_time()
+                with console.status(f"{model.case.name}, {way}, seed {seed}"):
+                    graph = compress(
+                        model.graph, target=prunus.load_target("native"), prune=prunus.Prune(macs=share),
+                        calibration=[model.samples], seed=seed,
+                        fine_tune="distill" if way == "distill" else fine_tuning(model, seed),
+                    )  # fmt: skip
+                scores.append(model.accuracy_of(graph))
+                minutes.append((time.process_time() - start) / 60)
+                console.print(f"{model.case.name} {way} seed {seed}: {scores[-1]:.4f} in {minutes[-1]:.1f} min of CPU")
+            mean = statistics.mean(scores)
+            table.add_row(
+                model.case.name.split(",")[0], str(len(model.case.samples)), f"{before:.4f}", way, f"{mean:.4f}",
+                f"{min(scores):.4f} – {max(scores):.4f}", f"{100 * (before - mean):.2f}",
+                f"{statistics.mean(minutes):.1f}",
+            )  # fmt: skip
+    console.print(table)
+
+
+@app.command()
+def latency(
+    data: Data = DATA,
+    models: Models = "",
+    rounds: Annotated[int, typer.Option(help="Turns of original and pruned library.")] = 15,
+) -> None:
+    """Prune to shares of the original's time, and time both libraries in turns."""
+    table = Table(title="Budgets of time on this machine", caption=caption(threads=1, rounds=rounds))
+    for column in ("model", "budget", "planned", "measured", "off by", "original ms", "pruned ms", "seconds to prune"):
+        table.add_column(column, justify="left" if column == "model" else "right")
+    console = Console()
+    for name, graph, x, samples in _timed(data, models):
+        whole = Prunus(prunus.compile(graph, example_inputs=(x,), name="net"), x.numpy(), threads=1)
+        for share in SHARES:
+            start = time.perf_counter()
+            with console.status(f"{name}, {share}"):
+                smaller = prune(
+                    graph, prunus.Prune(latency=share, importance="l1" if samples is None else "taylor"),
+                    calibration=samples, latency=latency_model(prunus.load_target("native")),
+                )  # fmt: skip
+            seconds = time.perf_counter() - start
+            plan: PrunePlan = smaller.meta["prune"]
+            part = Prunus(prunus.compile(smaller, example_inputs=(x,), name="net"), x.numpy(), threads=1)
+            # What else the machine does makes neither faster: the best rounds of both are compared.
+            pairs = [(time_ms(whole.run, seconds=0.2), time_ms(part.run, seconds=0.2)) for _ in range(rounds)]
+            before, after = min(pair[0] for pair in pairs), min(pair[1] for pair in pairs)
+            part.close()
+            table.add_row(
+                name, f"{share:.2f}", f"{plan.after / plan.before:.3f}", f"{after / before:.3f}",
+                f"{after / before / share - 1:+.1%}", f"{before:.4f}", f"{after:.4f}", f"{seconds:.0f}",
+            )  # fmt: skip
+        whole.close()
+    console.print(table)
+
+
+def _timed(data: Path, models: str) -> list[tuple[str, Graph, Tensor, list[Tensor] | None]]:
+    """Return name, graph, input and calibration samples of what is timed."""
+    found: list[tuple[str, Graph, Tensor, list[Tensor] | None]] = []
+    for model in trained_models(data, models):
+        batches = list(model.samples[:64].split(1))
+        found.append((model.case.name.split(",")[0], model.graph, batches[0], batches))
+    if models in "mobilenet-v2":
+        module, x = NETWORKS["mobilenet-v2"].make()
+        found.append(("mobilenet-v2", prunus.import_model(module, example_inputs=(x,)), x, None))
+    return found
+
+
+@app.command()
+def planning(
+    network: Annotated[str, typer.Option(help="A network of benchmarks/networks.py.")] = "resnet50", rounds: int = 5
+) -> None:
+    """Time the plan for half the multiplications."""
+    module, x = NETWORKS[network].make()
+    graph = prunus.import_model(module, example_inputs=(x,))
+    wall, processor = [], []
+    for _ in range(rounds):
+        start, cpu = time.perf_counter(), time.process_time()
+        plan = plan_pruning(graph, prunus.Prune(macs=0.5, importance="l1"))
+        wall.append(time.perf_counter() - start)
+        processor.append(time.process_time() - cpu)
+    table = Table(title=f"Planning {network}", caption=caption(rounds=rounds))
+    for column in ("groups", "units", "fastest s", "median s", "median s of CPU"):
+        table.add_column(column, justify="right")
+    units = sum(len(part.group.units) for part in plan.parts)
+    times = (min(wall), statistics.median(wall), statistics.median(processor))
+    table.add_row(str(len(plan.parts)), str(units), *(f"{seconds:.2f}" for seconds in times))
+    Console().print(table)
+
+
+@app.command()
+def curve(
+    data: Data = DATA,
+    models: Models = "kws digits",
+    figure: Annotated[Path, typer.Option(help="SVG file for the figure.")] = Path("docs/pruning.svg"),
+) -> None:
+    """Draw accuracy over the share of multiplications that stays, before and after distillation."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    console = Console()
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "prunus"}):
+        picture = Figure(figsize=(6.5, 3.6), layout="constrained")
+        axes = picture.subplots()
+        for model in trained_models(data, models):
+            name, points = model.case.name.split(",")[0], []
+            samples = list(model.samples[:64].split(1))
+            for share in (0.8, 0.65, 0.5, 0.35, 0.25):
+                graph = prune(model.graph, prunus.Prune(macs=share), calibration=samples)
+                cut = model.accuracy_of(graph)
+                distill(graph, model.graph, Batches([model.samples]), Distill())
+                points.append((share, cut, model.accuracy_of(graph)))
+                console.print(f"{name} {share:.0%}: {cut:.4f} -> {points[-1][2]:.4f}")
+            whole = model.accuracy_of(model.graph)
+            shares = [1.0, *(point[0] for point in points)]
+            (line,) = axes.plot(
+                shares, [whole, *(point[2] for point in points)], marker="o", label=f"{name}, distilled"
+            )
+            axes.plot(
+                shares, [whole, *(point[1] for point in points)], marker="o", linestyle=":", color=line.get_color(),
+                label=f"{name}, not trained",
+            )  # fmt: skip
+        axes.set(xlabel="share of the multiplications that stays", ylabel="accuracy")
+        axes.invert_xaxis()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+        picture.savefig(figure, metadata={"Date": None})
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    app()
