@@ -61,6 +61,7 @@ class Dot:
         prepares: instructions for one word of one pixel.
         load_words: most words of a pixel that one load should fetch.
         extra_registers: registers for constants and what passes by, beside sums and weights.
+        aim: words to be added up before widening, if weights can still be chosen.
     """
 
     name: str
@@ -71,6 +72,7 @@ class Dot:
     prepares = 0.0
     load_words = 1
     extra_registers = 1
+    aim = 1
 
     def terms(self, weights: np.ndarray) -> int:
         """Return how many words may be added up before widening; 0 where the weights are too large for that.
@@ -78,7 +80,11 @@ class Dot:
         Args:
             weights: (..., words, output channels, 4), in the order in which words pass by.
         """
-        return 1
+        return next((terms for terms in _TERMS if self.take(weights, terms).all()), 0)
+
+    def take(self, weights: np.ndarray, terms: int) -> np.ndarray:
+        """Tell for each output channel whether so many words may be added up before widening."""
+        return np.full(weights.shape[-2], terms == 1)
 
     def prepare(self, loaded: Loaded, index: int, lanes: int) -> Any:
         """Return a word of a pixel repeated in all lanes."""
@@ -111,18 +117,15 @@ class UnsignedBytes(Dot):
     multiplies = 2.0
     others = 1.0
     extra_registers = 4
+    aim = 2
 
     _INTRINSICS: ClassVar = {4: "ssse3.pmadd.ub.sw.128", 8: "avx2.pmadd.ub.sw", 16: "avx512.pmaddubs.w.512"}
 
-    def terms(self, weights: np.ndarray) -> int:
-        pairs = ((0, 1), (2, 3))
-
-        def largest(terms: int) -> int:
-            """Return the largest sum of positive or of negative weights: then no order of adding leaves int16."""
-            sides = (np.maximum(weights, 0), np.maximum(-weights.astype(np.int64), 0))
-            return max(_largest_sum(side, terms, pairs) for side in sides)
-
-        return next((terms for terms in _TERMS if 255 * largest(terms) < 2**15), 0)
+    def take(self, weights: np.ndarray, terms: int) -> np.ndarray:
+        # The largest sum of positive and that of negative weights: then no order of adding leaves int16.
+        sides = (np.maximum(weights, 0), np.maximum(-weights.astype(np.int16), 0))
+        largest = [_largest_sums(side, terms, ((0, 1), (2, 3))) for side in sides]
+        return 255 * np.maximum(*largest) < 2**15
 
     def add(self, sums: Vector, words: Sequence[tuple[Any, Weights]], lanes: int) -> Vector:
         name = f"llvm.x86.{self._INTRINSICS[lanes]}"
@@ -184,11 +187,8 @@ class LongMultiply(Dot):
     ) -> None:
         self.name, self.extra_registers, self._multiply, self._widen = name, extra_registers, multiply, widen
 
-    def terms(self, weights: np.ndarray) -> int:
-        return next((terms for terms in _TERMS if 128 * self._largest(weights, terms) < 2**15), 0)
-
-    def _largest(self, weights: np.ndarray, terms: int) -> int:
-        return _largest_sum(np.abs(weights.astype(np.int64)), terms, ((0, 2), (1, 3)))
+    def take(self, weights: np.ndarray, terms: int) -> np.ndarray:
+        return 128 * _largest_sums(np.abs(weights.astype(np.int16)), terms, ((0, 2), (1, 3))) < 2**15
 
     def prepare(self, loaded: Loaded, index: int, lanes: int) -> tuple[Vector, ...]:
         """Return either half of the word."""
@@ -211,8 +211,8 @@ class LongMultiplyApart(LongMultiply):
 
     others = 2.0
 
-    def terms(self, weights: np.ndarray) -> int:
-        return 1
+    def take(self, weights: np.ndarray, terms: int) -> np.ndarray:
+        return Dot.take(self, weights, terms)
 
     def add(self, sums: Vector, words: Sequence[tuple[Any, Weights]], lanes: int) -> Vector:
         for product in self._products(words, lanes):
@@ -241,12 +241,19 @@ def by_name(name: str) -> Dot:
     return _KINDS[name]
 
 
-def _largest_sum(magnitudes: np.ndarray, terms: int, meeting: Sequence[Sequence[int]]) -> int:
-    """Return the largest sum of magnitudes that meet in one int16: `terms` words, of each the channels in `meeting`."""
+def _largest_sums(magnitudes: np.ndarray, terms: int, meeting: Sequence[Sequence[int]]) -> np.ndarray:
+    """Return for each output channel the largest sum of magnitudes that meet in one int16.
+
+    Args:
+        magnitudes: (..., words, output channels, 4).
+        terms: words that are added up.
+        meeting: of each word, the channels that are added up.
+    """
     lead, (words, *rest) = magnitudes.shape[:-3], magnitudes.shape[-3:]
-    padded = np.pad(magnitudes.astype(np.int64), [(0, 0)] * len(lead) + [(0, -words % terms), (0, 0), (0, 0)])
-    grouped = padded.reshape(*lead, -1, terms, *rest)
-    return max(int(grouped[..., list(channels)].sum(axis=(-1, -3)).max(initial=0)) for channels in meeting)
+    padded = np.pad(magnitudes, [(0, 0)] * len(lead) + [(0, -words % terms), (0, 0), (0, 0)])
+    grouped = padded.reshape(*lead, -1, terms, *rest).sum(axis=-3, dtype=np.int32)
+    sums = [grouped[..., list(channels)].sum(axis=-1).reshape(-1, rest[0]) for channels in meeting]
+    return np.maximum.reduce([sum_.max(axis=0, initial=0) for sum_ in sums])
 
 
 def _twice(lanes: int) -> str:

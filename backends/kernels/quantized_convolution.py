@@ -43,6 +43,7 @@ from prunus.backends.kernels.integer_tile import (
     tiles,
     wrap_int32,
 )
+from prunus.backends.kernels.integer_weights import convolution_words, folds
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.window import Axis
@@ -153,8 +154,9 @@ class IntegerConvolution(Defaults):
         before = lifted([front for front, _ in sides(call.padding, dims)], 0)
         strides = lift(view.strides, 0)
         in_channels = channels // call.groups
-        folded = _folds(in_channels, channels, taps[1], dilation[1], strides[2])
-        dot, terms = integer_dot.choose(target, _words(weight, call.groups, folded))
+        neighbours = in_channels == channels == strides[2] and dilation[1] == 1
+        folded = neighbours and folds(in_channels, taps[1])
+        dot, terms = integer_dot.choose(target, convolution_words(weight, call.groups, folded=folded))
         problem = QuantizedConvolution(
             batch=batch,
             groups=call.groups,
@@ -201,7 +203,7 @@ class IntegerConvolution(Defaults):
     ) -> tuple[np.ndarray, ...]:
         weight, scale, *rest = tensors
         columns, groups = _columns(problem, knob), problem.groups
-        words = _words(weight, groups, problem.folded)
+        words = convolution_words(weight, groups, folded=problem.folded)
         flat = words.reshape(groups, -1, *words.shape[-2:])
         dot = integer_dot.by_name(problem.dot)
         packed = np.concatenate([pack_weights(group, columns, dot) for group in flat])
@@ -244,23 +246,6 @@ class IntegerConvolution(Defaults):
 
 def _columns(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Columns:
     return Columns(problem.out_channels, knob.lanes, knob.vectors)
-
-
-def _folds(in_channels: int, channels: int, taps: int, dilation: int, column_stride: int) -> bool:
-    """Tell whether taps of a kernel row are neighbours in memory, and one run of them has fewer words than several."""
-    neighbours = in_channels == channels == column_stride and dilation == 1 and taps > 1
-    return neighbours and (in_channels < WORD or Run(taps * in_channels).words < taps * Run(in_channels).words)
-
-
-def _words(weight: torch.Tensor, groups: int, folded: bool) -> np.ndarray:
-    """Return weights as (groups, kernel rows, runs, words, outputs, 4)."""
-    array = weight.numpy()
-    array = array[:, :, None, :] if array.ndim == 3 else array
-    outputs, inputs, *taps = array.shape
-    runs = array.reshape(groups, outputs // groups, inputs, *taps).transpose(0, 3, 4, 2, 1)
-    if folded:
-        runs = runs.reshape(groups, taps[0], 1, taps[1] * inputs, -1)
-    return Run(runs.shape[3]).spread(runs)
 
 
 def _lines(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Lines:

@@ -25,6 +25,7 @@ from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluat
 from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import convert_interleaved, start_of, wrap_int32
+from prunus.backends.kernels.integer_weights import depthwise_words
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T, tvm
@@ -99,7 +100,7 @@ class IntegerDepthwiseWords(Defaults):
         if layer.requantize is None:
             return No("its result is not int8")
         dot = integer_dot.choices(target)[0]
-        terms = dot.terms(_words(answer.tensors[0], layer))
+        terms = dot.terms(depthwise_words(answer.tensors[0]))
         if not terms or dot.name not in ("vnni", "unsigned bytes", "signed dot"):
             return No("its weights or the processor's instructions do not suit")
         # Channels that two blocks share are computed twice, so what they read must not be overwritten.
@@ -115,7 +116,7 @@ class IntegerDepthwiseWords(Defaults):
         self, problem: DepthwiseWords, knob: DepthwiseWordsKnob, tensors: Sequence[torch.Tensor]
     ) -> tuple[np.ndarray, ...]:
         layer, (weight, scale, *rest) = problem.layer, tensors
-        words = _words(weight, layer)
+        words = depthwise_words(weight)
         padding = layer.zero_point + (128 if integer_dot.by_name(problem.dot).flips else 0)
         bias = start_of(rest, layer.channels, layer.requantize)
         start = wrap_int32(bias - padding * words.astype(np.int64).sum(axis=(0, 2)))
@@ -155,14 +156,6 @@ class IntegerDepthwiseWords(Defaults):
         dtypes = ["int8", "int8", "int32", "float32"]
         dtypes += [*(operand.dtype for operand in epilogue.operands), epilogue.dtype, "int8"]
         return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
-
-
-def _words(weight: torch.Tensor, layer: QuantizedDepthwise) -> np.ndarray:
-    """Return weights as (words, channels, 4): all words of the first kernel column, then of the next."""
-    taps = weight.numpy().reshape(layer.channels, layer.rows.kernel, layer.columns.kernel)
-    padded = np.pad(taps, [(0, 0), (0, -layer.rows.kernel % WORD), (0, 0)])
-    by_word = padded.reshape(layer.channels, -1, WORD, layer.columns.kernel).transpose(3, 1, 0, 2)
-    return np.ascontiguousarray(by_word).reshape(-1, layer.channels, WORD)
 
 
 def _order(lanes: int) -> np.ndarray:

@@ -28,6 +28,7 @@ from prunus.backends.kernels.integer_tile import (
     tiles,
     wrap_int32,
 )
+from prunus.backends.kernels.integer_weights import linear_words
 from prunus.backends.kernels.loops import collapse
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
@@ -126,7 +127,7 @@ class IntegerMatrixProduct(Defaults):
         nest = collapse([output.shape[dim] for dim in others], steps)
         sizes = nest.sizes or (1,)
         over_rows = [strides or (0,) for strides in nest.strides]
-        dot, terms = integer_dot.choose(target, _words(weight))
+        dot, terms = integer_dot.choose(target, linear_words(weight))
         layouts = tuple(
             OperandLayout(view.buffer.dtype, (*rows, view.strides[channel]))
             for view, rows in zip(request.operands, over_rows[2:], strict=True)
@@ -167,7 +168,7 @@ class IntegerMatrixProduct(Defaults):
         self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, tensors: Sequence[torch.Tensor]
     ) -> tuple[np.ndarray, ...]:
         weight, scale, *rest = tensors
-        columns, words = _columns(problem, knob), _words(weight)
+        columns, words = _columns(problem, knob), linear_words(weight)
         bias = start_of(rest, len(weight), problem.requantize)
         start = wrap_int32(bias - problem.padding * words.astype(np.int64).sum(axis=(0, 2)))
         packed = pack_weights(words, columns, integer_dot.by_name(problem.dot))
@@ -203,12 +204,6 @@ class IntegerMatrixProduct(Defaults):
 
 def _columns(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Columns:
     return Columns(problem.columns, knob.lanes, knob.vectors)
-
-
-def _words(weight: torch.Tensor) -> np.ndarray:
-    """Return weights (outputs, inputs, ...) as (words, outputs, 4)."""
-    array = weight.numpy().reshape(weight.shape[0], -1).T
-    return Run(array.shape[0]).spread(array)
 
 
 class _Emitter:

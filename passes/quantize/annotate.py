@@ -6,8 +6,7 @@ from fnmatch import fnmatch
 
 from torch.fx import Node
 
-from prunus.passes.arguments import arguments
-from prunus.passes.graph import Graph, aten, calls, get_constant, is_op, only_user
+from prunus.passes.graph import Graph, aten, calls, is_op, only_user
 from prunus.passes.layers import LINEAR
 from prunus.passes.quantize.kinds import Kind, absorbs, data, kind_of
 from prunus.targets import Target
@@ -24,6 +23,7 @@ class Plan:
         joined: concatenations, whose sources share the result's grid if that costs them little.
         weight_bits: by layer.
         floats: why the other layers stay in float32.
+        target: whose instructions weights should suit.
     """
 
     kinds: dict[Node, Kind]
@@ -32,6 +32,7 @@ class Plan:
     joined: tuple[Node, ...]
     weight_bits: dict[Node, int]
     floats: dict[Node, str]
+    target: Target
 
 
 def annotate(
@@ -45,8 +46,8 @@ def annotate(
 
     Args:
         graph: a canonical graph, with batch norm or with batch norm folded.
-        target: decides over the bits of weights, see `weight_bits`.
-        bits: of weights at most.
+        target: whose instructions weights should suit.
+        bits: of weights.
         keep: patterns of layers to leave alone, by the names of their parameters or of their nodes: "head.*".
         leave: names of further nodes to leave alone, with the reason.
     """
@@ -63,23 +64,10 @@ def annotate(
         values,
         _tied(kinds, values),
         tuple(node for node in kinds if is_op(node, aten.cat.default)),
-        {node: weight_bits(graph, node, target, bits) for node, kind in kinds.items() if kind is Kind.LAYER},
+        {node: bits for node, kind in kinds.items() if kind is Kind.LAYER},
         floats,
+        target,
     )
-
-
-def weight_bits(graph: Graph, layer: Node, target: Target, bits: int = 8) -> int:
-    """Return how many bits the weights of a layer may have.
-
-    x86 without VNNI multiplies bytes with `vpmaddubsw`, which adds two products in int16: with 7 bits they fit. The
-    exact way through 16-bit multiplications takes about twice as long. Layers that read one channel each, depthwise
-    ones above all, have no second product.
-    """
-    weight = get_constant(graph, arguments(layer).weight)
-    assert weight is not None
-    single = weight.shape[1] == 1
-    saturates = target.architecture == "x86_64" and not (target.has("avx512vnni") or target.has("avxvnni"))
-    return min(bits, 7) if saturates and not single else bits
 
 
 def _refused(graph: Graph, kinds: dict[Node, Kind], keep: Sequence[str]) -> dict[Node, str]:

@@ -1,5 +1,6 @@
 """The integers that stand for real numbers: scales and zero points from ranges."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -67,6 +68,21 @@ def weight_scales(weight: Tensor, bits: int) -> Tensor:
         best = torch.where(better, scale[:, 0], best)
         best_error = torch.where(better, error, best_error)
     return best.float()
+
+
+def larger_scales(
+    weight: Tensor, scales: Tensor, bits: int, suit: Callable[[Tensor], Tensor], factor: float = 1.02
+) -> Tensor:
+    """Return scales (O,), larger by powers of `factor` where that makes steps suit.
+
+    Args:
+        weight: (O, ...) float.
+        suit: tells of int8 steps (O, ...) whether each slice of dimension 0 will do; zeros do.
+    """
+    scales = scales.clone()
+    while not bool((suits := suit(to_steps(weight, scales, bits))).all()):
+        scales[~suits] *= factor
+    return scales
 
 
 def to_steps(weight: Tensor, scales: Tensor, bits: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Write a plan into a graph: fake quantisation of activations and weights, which rounds and still has gradients."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import Tensor
@@ -15,12 +15,15 @@ from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.passes.quantize.annotate import Plan
 from prunus.passes.quantize.batch_norm import fold_in_training
 from prunus.passes.quantize.constants import evaluate
-from prunus.passes.quantize.grid import Grid, limits, weight_scales
+from prunus.passes.quantize.grid import Grid, larger_scales, limits, weight_scales
 from prunus.passes.quantize.kinds import Kind
 from prunus.passes.quantize.lsq import STEPS, Learned, learn_activation, learn_weight
+from prunus.targets import Target
 
 LARGEST_BIAS = 2.0**30
 """Steps that a bias may take up; the other half of an int32 sum is for the products."""
+TRAINED_BITS = 7
+"""With so many, products with any two weights fit into int16. Scales that training moves cannot hold sums to that."""
 
 
 def prepare(graph: Graph, plan: Plan, grids: Mapping[Node, Grid], *, learned: bool = False) -> Graph:
@@ -66,9 +69,13 @@ def _round_weight(graph: Graph, plan: Plan, layer: Node, bits: int, input_scale:
     call = arguments(layer)
     emit = Emitter(graph, layer)
     weight = evaluate(graph, call.weight)
+    if learned and _saturates(plan.target):
+        bits = min(bits, TRAINED_BITS)
     scales = weight_scales(weight, bits)
     if call.bias is not None:
         scales = scales.maximum(evaluate(graph, call.bias).abs().float() / (input_scale * LARGEST_BIAS))
+    if not learned and _saturates(plan.target):
+        scales = larger_scales(weight, scales, bits, _suits(getattr(call, "groups", 1), plan.target))
     low, high = limits(bits)
     if learned:
         found = learn_weight(emit, layer.name, scales, weight[0].numel(), high)
@@ -76,6 +83,20 @@ def _round_weight(graph: Graph, plan: Plan, layer: Node, bits: int, input_scale:
         found = _fixed(emit, layer.name, scales, torch.zeros(len(scales)))
     rounded = emit(FAKE, call.weight, found.scale, found.zero_point, 0, low, high, found.factor)
     layer.args = (layer.args[0], rounded, *layer.args[2:])
+
+
+def _saturates(target: Target) -> bool:
+    """Tell whether products of bytes are added up in int16, where those of any two weights need not fit.
+
+    x86 without VNNI multiplies bytes with `vpmaddubsw`. The way through 16-bit multiplications is half as fast.
+    """
+    return target.architecture == "x86_64" and not target.has("avx512vnni")
+
+
+def _suits(groups: int, target: Target) -> Callable[[Tensor], Tensor]:
+    from prunus.backends.kernels.integer_weights import suit
+
+    return lambda steps: suit(steps, groups, target)
 
 
 def _fixed(emit: Emitter, name: str, scales: Tensor, zero_points: Tensor) -> Learned:

@@ -1,6 +1,5 @@
 """What becomes int8, with how many bits, and why the rest does not."""
 
-import pytest
 import torch
 from torch import nn
 
@@ -9,21 +8,6 @@ from prunus.passes import DEFAULT, run_passes
 from prunus.passes.quantize import annotate
 from prunus.targets import load_target
 from tests.passes.quantize.networks import BY_NAME
-
-
-@pytest.mark.parametrize(
-    ("target", "expected"),
-    [("x86-64-v3", [7, 8, 7]), ("x86-64-vnni", [8, 8, 8]), ("rpi4", [8, 8, 8]), ("rpi5", [8, 8, 8])],
-)
-def test_weight_bits(target: str, expected: list[int]) -> None:
-    """`vpmaddubsw` adds two products in int16; a depthwise layer has only one."""
-    module = nn.Sequential(
-        nn.Conv2d(3, 8, 1), nn.ReLU(), nn.Conv2d(8, 8, 3, groups=8), nn.ReLU(), nn.Conv2d(8, 4, 1)
-    ).eval()
-    x = torch.randn(1, 3, 6, 6)
-    graph = run_passes(import_torch(module, (x,)), DEFAULT, (x,))
-    assert list(annotate(graph, load_target(target)).weight_bits.values()) == expected
-    assert set(annotate(graph, load_target(target), bits=4).weight_bits.values()) == {4}
 
 
 def test_keep_names_layers_by_parameter_or_node(folded) -> None:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunus.passes.quantize.grid import asymmetric, limits, to_steps, weight_scales
+from prunus.passes.quantize.grid import asymmetric, larger_scales, limits, to_steps, weight_scales
 
 bounds = st.floats(-1e4, 1e4, width=32)
 
@@ -45,3 +45,21 @@ def test_a_dead_channel() -> None:
     weight[0] = 1
     steps = to_steps(weight, weight_scales(weight, 8), 8)
     assert steps.tolist() == [[127] * 3, [0] * 3]
+
+
+def test_larger_scales_where_steps_are_too_large() -> None:
+    weight = torch.randn(9, 40, generator=torch.Generator().manual_seed(0))
+    weight[3] = 0
+    scales = weight_scales(weight, 8)
+
+    def suit(steps: torch.Tensor) -> torch.Tensor:
+        return steps.int().abs().sum(1) <= 900
+
+    found = larger_scales(weight, scales, 8, suit)
+    was = suit(to_steps(weight, scales, 8))
+    assert was.any()
+    assert not was.all()
+    assert torch.equal(found[was], scales[was])
+    assert bool((found[~was] > scales[~was]).all())
+    assert bool(suit(to_steps(weight, found, 8)).all())
+    assert not bool(suit(to_steps(weight, found / 1.021, 8))[~was].any())
