@@ -29,6 +29,7 @@ def test_names() -> None:
         "import_model",
         "load",
         "load_target",
+        "low_rank",
         "prune",
         "quantize",
         "target_names",

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from prunus.compression import LowRank, Prune, Quantize
     from prunus.errors import PrunusError
     from prunus.frontend import import_model
+    from prunus.passes.low_rank import low_rank
     from prunus.passes.plugins import graph_pass
     from prunus.passes.prune import prune
     from prunus.passes.quantize import quantize
@@ -37,6 +38,7 @@ _HOMES = {
     "import_model": "prunus.frontend",
     "load": "prunus.artifact",
     "load_target": "prunus.targets",
+    "low_rank": "prunus.passes.low_rank",
     "prune": "prunus.passes.prune",
     "quantize": "prunus.passes.quantize",
     "target_names": "prunus.targets",
@@ -56,6 +58,7 @@ __all__ = [
     "import_model",
     "load",
     "load_target",
+    "low_rank",
     "prune",
     "quantize",
     "target_names",

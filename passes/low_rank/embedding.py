@@ -1,0 +1,67 @@
+"""Embeddings as a narrow table and a small product behind it."""
+
+import torch
+from torch.fx import Node
+
+from prunus.passes.arguments import arguments
+from prunus.passes.emit import Emitter, replace
+from prunus.passes.graph import Graph, aten, get_constant
+from prunus.passes.low_rank.evidence import Evidence
+from prunus.passes.low_rank.factors import Factors, Stage, part_name, round_up, same_kind
+from prunus.passes.low_rank.layers import Table
+
+
+class EmbeddingSvd:
+    """Singular value decomposition of a table, rows weighted by how often they are picked.
+
+    before:  embedding(T, i), T (rows, D)
+    after:   linear(embedding(A, i), B), A (rows, r), B (D, r)
+
+    B are the first eigenvectors of T' diag(counts) T, A = T B; every row counts as picked once more than it was. There
+    is no bias, so that layers behind it can take B in (`absorb`).
+    """
+
+    def __init__(self, table: Table, evidence: Evidence) -> None:
+        self.table = table
+        rows = table.weight.double()
+        counts = torch.ones(len(rows), dtype=torch.float64) if evidence.columns is None else evidence.columns + 1
+        self.variance = float((counts[:, None] * (rows - (counts @ rows) / counts.sum()).square()).sum())
+        energies, basis = torch.linalg.eigh(rows.t() @ (counts[:, None] * rows))
+        self.energies, self.basis = energies.flip(0).clamp(min=0), basis.flip(1)
+
+    def cut(self, error: float, multiple: int) -> Factors | None:
+        """See `Method`."""
+        full = len(self.energies)
+        ranks = [rank for rank in range(multiple, full, multiple) if self._error(rank) <= error]
+        return self.at(round_up(ranks[0], multiple, full)) if ranks else None
+
+    def at(self, rank: int) -> Factors:
+        """Return the factors of one rank."""
+        wide = self.basis[:, :rank]
+        narrow = self.table.weight.double() @ wide
+        return Factors(
+            method="embedding",
+            ranks=(rank,),
+            full_ranks=(len(self.energies),),
+            error=self._error(rank),
+            stages=(Stage("narrow", narrow.float()), Stage("wide", wide.float())),
+            bias=None,
+        )
+
+    def _error(self, rank: int) -> float:
+        """Return what is lost as a share of the variance of the picked rows."""
+        return float(self.energies[rank:].sum()) / self.variance if self.variance > 0 else 0.0
+
+
+def write_table(graph: Graph, node: Node, factors: Factors) -> Node:
+    """Write factors in the place of an embedding and return the product."""
+    call = arguments(node)
+    old = get_constant(graph, call.weight)
+    narrow, wide = factors.stages
+    emit = Emitter(graph, node)
+    table = emit.constant(same_kind(old, narrow.weight), like=part_name(str(call.weight.target), narrow.name))
+    matrix = emit.constant(same_kind(old, wide.weight), like=part_name(str(call.weight.target), wide.name))
+    picked = emit(aten.embedding.default, table, call.indices, call.padding_idx)
+    product = emit(aten.linear.default, picked, matrix, None)
+    replace(node, product)
+    return node
