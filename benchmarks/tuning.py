@@ -6,6 +6,8 @@ python -m benchmarks.tuning --minutes 10 --records /tmp/records.jsonl --figure d
 import json
 import statistics
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 import prunus
-from benchmarks.compare import TOLERANCE, time_ms
+from benchmarks.compare import TOLERANCE
 from benchmarks.engines import Prunus
 from benchmarks.machine import caption, processor, versions
 from benchmarks.networks import NETWORKS
@@ -29,7 +31,7 @@ class Tuned:
     """One network.
 
     Attributes:
-        untuned_ms, tuned_ms: median over the rounds of the median time of a run.
+        untuned_ms, tuned_ms: median over the rounds of the median processor time of a run.
         speedup: median over the rounds of the untuned time divided by the tuned one.
         trials: candidates that were tried, in `tuning_s` seconds.
         growth: bytes of the tuned library divided by those of the untuned one.
@@ -44,6 +46,21 @@ class Tuned:
     tuning_s: float
     growth: float
     error: float
+
+
+def time_ms(run: Callable[[], object], *, seconds: float) -> float:
+    """Return the median time that this thread computes for a run, in ms, over about `seconds`.
+
+    Unlike the time on the wall, it leaves out what others do on the processor meanwhile.
+    """
+    times_ns: list[int] = []
+    until = time.perf_counter() + seconds
+    run()
+    while time.perf_counter() < until or len(times_ns) < 5:
+        start = time.thread_time_ns()
+        run()
+        times_ns.append(time.thread_time_ns() - start)
+    return statistics.median(times_ns) / 1e6
 
 
 def measure(network: str, *, records: Path, minutes: float, rounds: int, seconds: float) -> Tuned:
@@ -85,7 +102,7 @@ def measure(network: str, *, records: Path, minutes: float, rounds: int, seconds
 
 def table(rows: list[Tuned], *, foot: str) -> Table:
     """Return `rows` for the terminal, with their geometric mean."""
-    result = Table(title="Median time of one inference, ms", caption=foot)
+    result = Table(title="Median processor time of one inference, ms", caption=foot)
     for column in ("network", "untuned", "tuned", "speed-up", "library", "trials", "s a trial"):
         result.add_column(column, justify="left" if column == "network" else "right")
     for row in rows:

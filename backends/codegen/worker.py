@@ -9,20 +9,24 @@ from typing import Any, BinaryIO
 
 from prunus.backends.codegen.lower import write_object
 from prunus.backends.kernels import by_name
+from prunus.backends.kernels.tir import tvm
 
 
 def main() -> None:
-    """Answer None for each kernel that was written, else the reason as text."""
+    """Answer None once TVM is loaded, then None for each kernel that was written, else the reason as text."""
     # Whatever libraries print goes to the error stream: the answers have the output for themselves.
     answers: BinaryIO = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)
+    _ = tvm.IRModule
+    answer = None
     while True:
+        pickle.dump(answer, answers)
+        answers.flush()
         try:
             task = pickle.load(sys.stdin.buffer)
         except EOFError:
             return
-        pickle.dump(_compile(*task), answers)
-        answers.flush()
+        answer = _compile(*task)
 
 
 def _compile(spec: Any, symbol: str, path: str, target: Any) -> str | None:

@@ -89,36 +89,51 @@ class _Worker:
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - as long as the worker
 
     def compile(self, spec: KernelSpec, kernel: CompiledKernel, target: Target, limit_s: float | None) -> None:
+        answer = None
         if self._process is None or self._process.poll() is not None:
-            # In a group of its own: Ctrl-C is for the process that decides what becomes of the build.
-            self._process = subprocess.Popen(
-                [sys.executable, "-m", "prunus.backends.codegen.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                stderr=self._errors, env={**os.environ, "OMP_NUM_THREADS": "1"}, process_group=0,
-            )  # fmt: skip
-        alarm = None if limit_s is None else threading.Timer(limit_s, self._process.kill)
-        if alarm is not None:
-            alarm.start()
-        answer = self._ask((spec, kernel.symbol, str(kernel.object_path), target))
-        if alarm is not None:
-            alarm.cancel()
+            answer = self._start()
+        if answer is None:
+            answer = self._ask((spec, kernel.symbol, str(kernel.object_path), target), limit_s)
         if answer is None:
             return
+        assert self._process is not None
         # What a compiler that died has left half-written: see `worker.py`.
         kernel.object_path.with_name(f"{kernel.object_path.stem}.{self._process.pid}.o").unlink(missing_ok=True)
         if os.strerror(errno.ENOSPC) in answer:
             raise OutputError("the disk is full", do=f"free space for {cache_dir()}, or name another: PRUNUS_CACHE")
         raise BuildError(f"kernel {spec} does not compile: {answer}", do="report it with this message")
 
-    def _ask(self, task: Any) -> str | None:
+    def _start(self) -> str | None:
+        """Start the process and wait until it is ready: that takes seconds, and longer on a busy machine."""
+        # In a group of its own: Ctrl-C is for the process that decides what becomes of the build.
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "prunus.backends.codegen.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self._errors, env={**os.environ, "OMP_NUM_THREADS": "1"}, process_group=0,
+        )  # fmt: skip
+        return self._answer()
+
+    def _ask(self, task: Any, limit_s: float | None) -> str | None:
         assert self._process is not None
         assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        message = pickle.dumps(task)
+        alarm = None if limit_s is None else threading.Timer(limit_s, self._process.kill)
+        if alarm is not None:
+            alarm.start()
         try:
-            self._process.stdin.write(message)
+            self._process.stdin.write(pickle.dumps(task))
             self._process.stdin.flush()
+        except BrokenPipeError:
+            pass  # `_answer` says what its last words were.
+        answer = self._answer()
+        if alarm is not None:
+            alarm.cancel()
+        return answer
+
+    def _answer(self) -> str | None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        try:
             return pickle.load(self._process.stdout)
-        except (EOFError, BrokenPipeError, pickle.UnpicklingError):
+        except (EOFError, pickle.UnpicklingError):
             code = self._process.wait()
             self._errors.seek(0)
             last_words = self._errors.read().decode(errors="replace")[-2000:]

@@ -16,7 +16,7 @@ from prunus.backends.tune.trial import Candidate, TrialError
 from prunus.errors import BuildError, OutputError
 
 # LLVM takes a fraction of a second; more than this is no way of computing that anyone wants.
-_COMPILE_LIMIT_S = 20.0
+_COMPILE_LIMIT_S = 60.0
 
 
 @dataclass(frozen=True)
