@@ -1,8 +1,8 @@
 """The file of records: read once, appended a line at a time, safe for several tuners at once."""
 
+import errno
 import fcntl
 import os
-from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -35,7 +35,7 @@ class Records:
         self.path = path
         self._of_kernel: dict[tuple[str, str], list[Record]] = {}
         self._broken: list[str] = []
-        self._stale: Counter[str] = Counter()
+        self._stale: dict[str, set[bytes]] = {}
         self._read()
 
     def __call__(self, family: Family, match: Match, target: Target) -> Choice:
@@ -45,7 +45,7 @@ class Records:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        stale = [f"{count} records {why}: tune again" for why, count in sorted(self._stale.items())]
+        stale = [f"{len(lines)} records {why}: tune again" for why, lines in sorted(self._stale.items())]
         return (*self._broken, *stale)
 
     def best(self, family: Family, problem: Any, target: Target) -> tuple[Any, Record] | None:
@@ -58,7 +58,7 @@ class Records:
             for knob in legal:
                 if knob_fields(knob) == record.knob:
                     return knob, record
-            self._stale["have knobs that their family does not offer"] += 1
+            self._remark(record, "have knobs that their family does not offer")
         return None
 
     def of(self, family: Family, problem: Any, target: Target) -> list[Record]:
@@ -67,9 +67,9 @@ class Records:
         fitting = []
         for record in found:
             if record.template != template_version(family):
-                self._stale["are of another version of their kernels"] += 1
+                self._remark(record, "are of another version of their kernels")
             elif record.tvm != tvm_version():
-                self._stale["are of another version of TVM"] += 1
+                self._remark(record, "are of another version of TVM")
             else:
                 fitting.append(record)
         return fitting
@@ -80,7 +80,6 @@ class Records:
         Raises:
             OutputError: the file cannot be written; it is as it was.
         """
-        self._keep([record])
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -94,6 +93,10 @@ class Records:
                 f"cannot write the tuning records {self.path}: {error.strerror or error}",
                 do="free space, or name another file: Tune(records=...)",
             ) from error
+        self._keep([record])
+
+    def _remark(self, record: Record, why: str) -> None:
+        self._stale.setdefault(why, set()).add(record.to_line())
 
     def _read(self) -> None:
         try:
@@ -124,7 +127,7 @@ def _append(descriptor: int, line: bytes) -> None:
     try:
         written = os.write(descriptor, data)
         if written < len(data):
-            raise OSError(28, os.strerror(28))
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     except OSError:
         os.ftruncate(descriptor, size)
         raise

@@ -117,12 +117,6 @@ def test_no_time_means_no_trials(graph: Graph, tmp_path: Path) -> None:
     assert not run(graph, tmp_path / "records", minutes=1e-9).verdicts
 
 
-@pytest.mark.parametrize("minutes", [-1.0, float("nan"), float("inf")])
-def test_impossible_times(minutes: float) -> None:
-    with pytest.raises(TuneError, match="minutes"):
-        prunus.Tune(minutes=minutes)
-
-
 def test_processors_without_a_model_are_refused(graph: Graph, tmp_path: Path) -> None:
     with pytest.raises(TuneError, match="cannot be estimated"):
         run(graph, tmp_path / "records", target=prunus.load_target("rpi3-armhf"))
