@@ -50,6 +50,7 @@ def prune(
     evaluate: Evaluate | None = None,
     max_drop: float = 0.01,
     fine_tune: Callable[[Graph], None] | None = None,
+    finish: Callable[[Graph], None] | None = None,
     latency: LatencyModel | None = None,
 ) -> Graph:
     """Return a graph without the channels that matter least for what they cost.
@@ -71,6 +72,8 @@ def prune(
         max_drop: how much of the accuracy may be lost; the last step that holds is the result. A step after which
             `evaluate` raises or returns NaN does not hold.
         fine_tune: trains the graph after each step, in place.
+        finish: trains it after the last step, in place, and before a step is taken back: what a long training can mend
+            is no reason to stop.
         latency: tells the time of a graph, for budgets of time.
 
     Raises:
@@ -80,7 +83,7 @@ def prune(
     """
     pruner = _Pruner(canonical(graph), config, as_batches(calibration), latency)
     least = _baseline(evaluate, pruner.trace.graph, max_drop) - max_drop if evaluate else 0.0
-    watched = bool(fine_tune or evaluate)
+    watched = bool(fine_tune or finish or evaluate)
     steps = config.steps if watched or needs_graph(config.importance) else 1  # weights alone say the same every time
     for step in range(1, steps + 1):
         earlier = copy.copy(pruner)
@@ -89,7 +92,12 @@ def prune(
             fine_tune(pruner.trace.graph)
         elif len(pruner.batches) >= _ENOUGH:
             recalibrate_batchnorm(pruner.trace.graph, Batches(pruner.batches))
+        if finish and step == steps:
+            finish(pruner.trace.graph)
         refusal = _refusal(evaluate, pruner.trace.graph, least) if evaluate else None
+        if refusal and evaluate and finish and step < steps:
+            finish(pruner.trace.graph)
+            refusal = _refusal(evaluate, pruner.trace.graph, least)
         if refusal:
             pruner = earlier
             pruner.notes += (f"step {step} of {steps} taken back: {refusal}",)

@@ -29,7 +29,7 @@ class Distill:
         frozen: statistics of batch norm stay as they are; else they are measured anew before training.
     """
 
-    steps: int = 1500
+    steps: int = 4500
     batch_size: int = 64
     learning_rate: float = 2e-3
     features: float = 1.0

@@ -230,6 +230,19 @@ def test_fine_tuning_follows_each_step() -> None:
     assert sizes == sorted(sizes, reverse=True)
 
 
+def test_finishing_follows_the_last_step_and_mends_others() -> None:
+    graph, _ = network()
+    done: list[str] = []
+    found = iter([0.9, 0.9, 0.9, 0.5, 0.9, 0.895])  # twice the original, step 1, step 2 before and after, step 3
+    pruned = prune(
+        graph, Prune(macs=0.5, importance="l1", steps=3), evaluate=lambda run: next(found),
+        fine_tune=lambda module: done.append("fine_tune"), finish=lambda module: done.append("finish"),
+    )  # fmt: skip
+    assert done == ["fine_tune", "fine_tune", "finish", "fine_tune", "finish"]
+    assert pruned.meta["prune"].notes == ()
+    assert pruned.meta["prune"].after <= pruned.meta["prune"].budget
+
+
 @pytest.mark.parametrize(
     ("evaluate", "message"), [(lambda run: float("nan"), "returned NaN"), (lambda run: 1 / 0, "ZeroDivisionError")]
 )
