@@ -61,9 +61,10 @@ def knobs(problem: "Convolution", target: Target) -> list[WinogradKnob]:
 
 def pack(problem: "Convolution", knob: WinogradKnob, weight: np.ndarray) -> np.ndarray:
     """Return U as the kernel reads it: by blocks of output channels, positions, input channels."""
-    transformed = np.einsum("ak,oikl,bl->abio", _WEIGHTS, weight.astype(np.float64), _WEIGHTS)
-    rows = transformed.reshape(_POSITIONS * problem.in_channels, problem.out_channels)
-    return columns_of(problem, knob).pack(rows.astype(np.float32))
+    # One product with the Kronecker product of G with itself, in double precision.
+    transformed = np.kron(_WEIGHTS, _WEIGHTS) @ weight.reshape(-1, 9).T.astype(np.float64)
+    by_output = transformed.astype(np.float32).reshape(_POSITIONS, problem.out_channels, problem.in_channels)
+    return columns_of(problem, knob).pack(by_output.transpose(0, 2, 1).reshape(-1, problem.out_channels))
 
 
 def columns_of(problem: "Convolution", knob: WinogradKnob) -> Columns:
