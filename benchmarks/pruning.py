@@ -25,7 +25,6 @@ from benchmarks.machine import caption
 from benchmarks.networks import NETWORKS
 from benchmarks.quantization import calibration_samples
 from benchmarks.trained import DATA, Case, cases, tensors
-from prunus.chain import compress
 from prunus.passes import CANONICAL, Graph, run_passes
 from prunus.passes.prune import PrunePlan, latency_model, plan_pruning, prune
 from prunus.passes.recovery import Batches, Distill, distill
@@ -54,6 +53,11 @@ class Trained:
     graph: Graph
     samples: Tensor
     labels: Tensor
+
+    @property
+    def few(self) -> list[Tensor]:
+        """Samples that importance is measured on, one a batch."""
+        return list(self.samples[:64].split(1))
 
     def accuracy(self, run: Callable[..., Any]) -> float:
         """Share of the whole test set that is right."""
@@ -84,37 +88,30 @@ def _labels(case: Case, data: Path) -> Tensor:
     return torch.from_numpy(np.load(path)["y_train"].astype(np.int64))
 
 
-def fine_tuning(model: Trained, seed: int, *, steps: int = 1500, between: int = 300) -> Callable[[nn.Module], None]:
-    """Return what a user with labels might pass as `fine_tune`: the labels, beside the original's answers.
+def learn_labels(model: Trained, graph: Graph, seed: int, *, steps: int = 4500) -> None:
+    """Train a pruned graph as a user with labels might: on them, beside the original's answers.
 
-    It is called after each of the five steps of pruning; the last call trains for longer.
+    Batch norm stays as it will be used, and dropout off: the module is in evaluation mode.
     """
-    teacher, calls = TrainableGraph(model.graph), iter(range(1, 100))
-
-    def train(module: nn.Module) -> None:
-        count = steps if next(calls) == 5 else between
-        generator = torch.Generator().manual_seed(seed)
-        optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3, weight_decay=1e-4)
-        # Batch norm as it will be used, dropout off: the module stays in evaluation mode.
-        module.eval()
-        for step in range(count):
-            for group in optimizer.param_groups:
-                group["lr"] = 2e-3 * min(1.0, 20 * (step + 1) / count) * 0.5 * (1 + math.cos(math.pi * step / count))
-            chosen = torch.randint(len(model.samples), (64,), generator=generator)
-            x, other = model.samples[chosen], torch.randint(len(model.samples), (64,), generator=generator)
-            share = torch.rand(64, 1, 1, 1, generator=generator)
-            share[32:] = 1.0
-            blended = x * share + model.samples[other] * (1 - share)
-            with torch.no_grad():
-                truth = teacher(blended)
-            answer = module(blended)
-            loss = (answer - truth).square().mean() / truth.var()
-            loss = loss + 0.1 * nn.functional.cross_entropy(answer[32:], model.labels[chosen[32:]])
-            optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            optimizer.step()
-
-    return train
+    teacher, module = TrainableGraph(model.graph), TrainableGraph(graph)
+    generator = torch.Generator().manual_seed(seed)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3, weight_decay=1e-4)
+    for step in range(steps):
+        for group in optimizer.param_groups:
+            group["lr"] = 2e-3 * min(1.0, 20 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        chosen, other = (torch.randint(len(model.samples), (64,), generator=generator) for _ in range(2))
+        share = torch.rand(64, 1, 1, 1, generator=generator)
+        share[32:] = 1.0
+        blended = model.samples[chosen] * share + model.samples[other] * (1 - share)
+        with torch.no_grad():
+            truth = teacher(blended)
+        answer = module(blended)
+        labelled = nn.functional.cross_entropy(answer[32:], model.labels[chosen[32:]], label_smoothing=0.05)
+        loss = (answer - truth).square().mean() / truth.var() + 0.1 * labelled
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(module.parameters(), 1.0)
+        optimizer.step()
 
 
 @app.command()
@@ -130,25 +127,27 @@ def accuracy(
         table.add_column(column, justify="left" if column in ("model", "training") else "right")
     console = Console()
     for model in trained_models(data, models):
-        before = model.accuracy_of(model.graph)
-        for way in ("distill", "labels"):
-            scores, minutes = [], []
-            for seed in range(seeds):
-                start = time.process_time()
-                with console.status(f"{model.case.name}, {way}, seed {seed}"):
-                    graph = compress(
-                        model.graph, target=prunus.load_target("native"), prune=prunus.Prune(macs=share),
-                        calibration=[model.samples], seed=seed,
-                        fine_tune="distill" if way == "distill" else fine_tuning(model, seed),
-                    )  # fmt: skip
-                scores.append(model.accuracy_of(graph))
-                minutes.append((time.process_time() - start) / 60)
-                console.print(f"{model.case.name} {way} seed {seed}: {scores[-1]:.4f} in {minutes[-1]:.1f} min of CPU")
-            mean = statistics.mean(scores)
+        before, name = model.accuracy_of(model.graph), model.case.name.split(",")[0]
+        scores: dict[str, list[float]] = {"distill": [], "distill, then labels": []}
+        minutes: dict[str, list[float]] = {way: [] for way in scores}
+        for seed in range(seeds):
+            start = time.process_time()
+            for way, found in scores.items():
+                with console.status(f"{name}, {way}, seed {seed}"):
+                    if way == "distill":
+                        graph = prune(model.graph, prunus.Prune(macs=share), calibration=model.few)
+                        distill(graph, model.graph, Batches([model.samples]), Distill(seed=seed))
+                    else:
+                        learn_labels(model, graph, seed)
+                found.append(model.accuracy_of(graph))
+                minutes[way].append((time.process_time() - start) / 60)
+                console.print(f"{name}, {way}, seed {seed}: {found[-1]:.4f}")
+        for way, found in scores.items():
+            mean = statistics.mean(found)
             table.add_row(
-                model.case.name.split(",")[0], str(len(model.case.samples)), f"{before:.4f}", way, f"{mean:.4f}",
-                f"{min(scores):.4f} – {max(scores):.4f}", f"{100 * (before - mean):.2f}",
-                f"{statistics.mean(minutes):.1f}",
+                name, str(len(model.case.samples)), f"{before:.4f}", way, f"{mean:.4f}",
+                f"{min(found):.4f} – {max(found):.4f}", f"{100 * (before - mean):.2f}",
+                f"{statistics.mean(minutes[way]):.1f}",
             )  # fmt: skip
     console.print(table)
 
@@ -192,8 +191,7 @@ def _timed(data: Path, models: str) -> list[tuple[str, Graph, Tensor, list[Tenso
     """Return name, graph, input and calibration samples of what is timed."""
     found: list[tuple[str, Graph, Tensor, list[Tensor] | None]] = []
     for model in trained_models(data, models):
-        batches = list(model.samples[:64].split(1))
-        found.append((model.case.name.split(",")[0], model.graph, batches[0], batches))
+        found.append((model.case.name.split(",")[0], model.graph, model.few[0], model.few))
     if models in "mobilenet-v2":
         module, x = NETWORKS["mobilenet-v2"].make()
         found.append(("mobilenet-v2", prunus.import_model(module, example_inputs=(x,)), x, None))
@@ -238,9 +236,8 @@ def curve(
         axes = picture.subplots()
         for model in trained_models(data, models):
             name, points = model.case.name.split(",")[0], []
-            samples = list(model.samples[:64].split(1))
             for share in (0.8, 0.65, 0.5, 0.35, 0.25):
-                graph = prune(model.graph, prunus.Prune(macs=share), calibration=samples)
+                graph = prune(model.graph, prunus.Prune(macs=share), calibration=model.few)
                 cut = model.accuracy_of(graph)
                 distill(graph, model.graph, Batches([model.samples]), Distill())
                 points.append((share, cut, model.accuracy_of(graph)))

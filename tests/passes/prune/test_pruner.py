@@ -190,6 +190,16 @@ def test_impossible_budget_says_what_is_possible() -> None:
     prune(graph, Prune(macs=smallest * 1.01, importance="l1"))
 
 
+def test_impossible_time_says_what_is_possible() -> None:
+    graph, _ = network()
+    model = EstimatedLatency(load_target("rpi4"))
+    with pytest.raises(PruneError, match="smallest value is") as caught:
+        prune(graph, Prune(latency_ms=1e-6, importance="l1"), latency=model)
+    smallest = float(caught.value.expected.split("=")[1].split()[0])
+    pruned = prune(graph, Prune(latency_ms=smallest * 1.01, importance="l1"), latency=model)
+    assert model.latency_ms(pruned) <= smallest * 1.01
+
+
 def test_plan_applies_to_the_graph_again() -> None:
     graph, inputs = network()
     config = Prune(macs=0.5, importance="l1")
