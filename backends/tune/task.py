@@ -52,7 +52,7 @@ class Task:
 
         Trials use one thread: knobs that leave less than the first guess to share among threads are left out.
         """
-        knobs = list(self.family.knobs(self.problem, self.target))
+        knobs = list(dict.fromkeys(self.family.knobs(self.problem, self.target)))
         enough = min(self.units(knobs[0]), 4 * self.target.cores)
         others = [knob for knob in knobs[1:] if self.units(knob) >= enough]
         others.sort(key=lambda knob: self.family.estimate(self.problem, knob, self.target))

@@ -72,6 +72,12 @@ def test_gains_multiply_and_winners_are_in_the_cache(
     assert all(kernel_of(made.spec(knob), made.target).object_path.exists() for knob in (middle, fast))
 
 
+def test_a_knob_that_is_offered_twice_is_tried_once(shop: Workshop, tmp_path: Path) -> None:
+    slow = Knob("right", 80)
+    assert task(FAST, slow, FAST, Knob("right", 40)).candidates[1:] == (FAST, slow)
+    assert len(run(task(FAST, slow, FAST, slow), shop, tmp_path / "records")) == 2
+
+
 def test_what_was_tried_is_not_tried_again(shop: Workshop, tmp_path: Path) -> None:
     path = tmp_path / "records"
     made = task(Knob("wrong"), FAST)
