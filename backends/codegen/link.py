@@ -1,7 +1,7 @@
 """From a program and its compiled kernels to NAME.h, libNAME.so and the manifest NAME.json."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from prunus.backends.codegen.constants import ConstantBlock, pack_constants
@@ -13,7 +13,7 @@ from prunus.backends.codegen.summary import summarize
 from prunus.backends.codegen.toolchain import C_FLAGS, zig_cc, zig_target
 from prunus.backends.plan.program import KernelSpec, Program
 from prunus.errors import OutputError
-from prunus.manifest import PassSummary, library_name, manifest_name
+from prunus.manifest import History, library_name, manifest_name
 
 
 def build_library(
@@ -21,7 +21,7 @@ def build_library(
     kernels: Mapping[KernelSpec, CompiledKernel],
     folder: Path,
     *,
-    passes: Sequence[PassSummary] = (),
+    history: History | None = None,
 ) -> None:
     """Write `libNAME.so`, `NAME.h` and `NAME.json` into `folder`, made where it is missing.
 
@@ -31,7 +31,7 @@ def build_library(
         program: what the library does.
         kernels: the compiled kernel of each spec in `program.steps`.
         folder: where the files go; other files in it stay.
-        passes: what the passes that made the graph did, for the manifest.
+        history: what made the graph, for the manifest.
 
     Raises:
         BuildError: the compiler or the linker failed, or the name cannot stand in C.
@@ -39,7 +39,7 @@ def build_library(
     """
     try:
         with tempfile.TemporaryDirectory(prefix="prunus-") as work:
-            files = _build(program, kernels, Path(work), passes)
+            files = _build(program, kernels, Path(work), history or History())
     except OSError as error:
         raise OutputError(
             f"cannot write temporary files in {tempfile.gettempdir()}: {error.strerror or error}",
@@ -67,14 +67,14 @@ def _build(
     program: Program,
     kernels: Mapping[KernelSpec, CompiledKernel],
     work: Path,
-    passes: Sequence[PassSummary],
+    history: History,
 ) -> dict[str, bytes]:
     constants = write_sources(program, kernels, work)
     library = work / library_name(program.name)
     _link(program, kernels, library)
     header = work / f"{program.name}.h"
     files = {library.name: library.read_bytes(), header.name: header.read_bytes()}
-    manifest = summarize(program, kernels, files, constants_bytes=len(constants.data), passes=passes)
+    manifest = summarize(program, kernels, files, constants_bytes=len(constants.data), history=history)
     # The manifest comes last: what it vouches for is there.
     return {**files, manifest_name(program.name): manifest.to_json().encode()}
 

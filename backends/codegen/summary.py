@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from prunus.backends.codegen.objects import code_bytes
 from prunus.backends.codegen.toolchain import zig_target
 from prunus.backends.plan.flow import Flow, trace
 from prunus.backends.plan.program import KernelSpec, Program, Step, Storage, Tensor, View
-from prunus.manifest import Manifest, PassSummary, StepRecord, TensorRecord, library_name, prunus_version
+from prunus.manifest import History, Manifest, StepRecord, TensorRecord, library_name, prunus_version
 
 
 def summarize(
@@ -20,7 +20,7 @@ def summarize(
     files: Mapping[str, bytes],
     *,
     constants_bytes: int,
-    passes: Sequence[PassSummary],
+    history: History,
 ) -> Manifest:
     """Return the manifest of `files`, the finished library among them."""
     target = program.target
@@ -40,7 +40,9 @@ def summarize(
         arena_bound_bytes=program.arena.bound_bytes,
         constants_bytes=constants_bytes,
         code_bytes=len(files[library_name(program.name)]) - constants_bytes,
-        passes=tuple(passes),
+        passes=history.passes,
+        compression=history.compression,
+        layers=history.layers,
         steps=tuple(
             _step(step, kernels[step.kernel], flow) for step, flow in zip(program.steps, trace(program), strict=True)
         ),

@@ -18,14 +18,13 @@ from prunus.passes.quantize.calibrate import calibrate
 from prunus.passes.quantize.correct_bias import correct_bias
 from prunus.passes.quantize.equalize import equalize
 from prunus.passes.quantize.fold_qdq import fold_qdq
-from prunus.passes.quantize.precision import LayerPrecision, measure_precision
+from prunus.passes.quantize.precision import measure_precision
 from prunus.passes.quantize.prepare import prepare
 from prunus.passes.quantize.static import convert, prepare_training, quantize
 from prunus.passes.quantize.weight_only import quantize_embeddings, quantize_linear_weights
 from prunus.passes.quantize.write_qdq import write_qdq
 
 __all__ = [
-    "LayerPrecision",
     "Plan",
     "annotate",
     "calibrate",

@@ -2,11 +2,11 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from torch import Tensor
 from torch.fx import Node
 
+from prunus.manifest import LayerPrecision
 from prunus.passes.arguments import arguments
 from prunus.passes.fake_quantization import FAKE, fake_of
 from prunus.passes.graph import Graph, aten, calls, is_op, only_user
@@ -17,30 +17,6 @@ from prunus.passes.recovery import Batches
 
 SAMPLES = 64
 """So many are compared: their values are held in memory."""
-
-
-@dataclass(frozen=True)
-class LayerPrecision:
-    """One row of the report.
-
-    Attributes:
-        layer: name of the node.
-        precision: "int8" or "float32".
-        weight_bits: of the weights.
-        sqnr_db: signal to quantisation noise of its result, with the noise of all layers before it; infinite where the
-            two are equal.
-        reason: why it stayed in float32, empty for an int8 layer.
-    """
-
-    layer: str
-    precision: str
-    weight_bits: int
-    sqnr_db: float
-    reason: str = ""
-
-    def __str__(self) -> str:
-        row = f"{self.layer:32} {self.precision:8} {self.weight_bits:2} bits {self.sqnr_db:6.1f} dB  {self.reason}"
-        return row.rstrip()
 
 
 def measure_precision(
@@ -107,7 +83,5 @@ def _value_before(end: Node) -> Node:
     return end.args[0] if is_op(end, FAKE) else end  # type: ignore[return-value]
 
 
-def _decibels(signal: float, noise: float) -> float:
-    if noise == 0:
-        return math.inf
-    return 10 * math.log10(signal / noise) if signal > 0 else -math.inf
+def _decibels(signal: float, noise: float) -> float | None:
+    return 10 * math.log10(signal / noise) if signal > 0 and noise > 0 else None

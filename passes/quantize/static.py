@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from prunus.compression import Quantize
+from prunus.manifest import LayerPrecision
 from prunus.passes.fold_constants import fold_constants
 from prunus.passes.graph import Graph, copy_graph
 from prunus.passes.merge_duplicates import merge_duplicates
@@ -12,7 +13,7 @@ from prunus.passes.quantize.correct_bias import correct_bias
 from prunus.passes.quantize.equalize import equalize
 from prunus.passes.quantize.faster import faster_in_floats
 from prunus.passes.quantize.fold_qdq import fold_qdq
-from prunus.passes.quantize.precision import LayerPrecision, measure_precision
+from prunus.passes.quantize.precision import measure_precision
 from prunus.passes.quantize.prepare import prepare
 from prunus.passes.quantize.weight_only import quantize_embeddings
 from prunus.passes.quantize.write_qdq import write_qdq

@@ -13,7 +13,7 @@ import numpy as np
 
 from prunus.emulated import EmulatedModel
 from prunus.errors import ArtifactError, InputError
-from prunus.manifest import Manifest, PassSummary, TensorRecord, find_manifest, library_name, manifest_name
+from prunus.manifest import History, Manifest, TensorRecord, find_manifest, library_name, manifest_name
 from prunus.native import NativeModel, process_architecture
 from prunus.report import REPORT_NAME, Report
 from prunus.temporary import TemporaryFolder
@@ -63,7 +63,7 @@ class Artifact:
         program: "Program",
         kernels: "Mapping[KernelSpec, CompiledKernel]",
         *,
-        passes: Sequence[PassSummary] = (),
+        history: History | None = None,
         module: Any = None,
     ) -> "Artifact":
         """Build the library of `program` in a temporary folder that lives as long as the artifact.
@@ -73,7 +73,7 @@ class Artifact:
         from prunus.backends.codegen.link import build_library
 
         temporary = TemporaryFolder()
-        build_library(program, kernels, temporary.path, passes=passes)
+        build_library(program, kernels, temporary.path, history=history)
         artifact = cls(temporary.path / manifest_name(program.name), program=program, module=module)
         artifact._temporary = temporary
         return artifact
@@ -124,6 +124,34 @@ class Artifact:
         with self._lock:
             results = self._instance().run_many(arrays)
         return [_pack(outputs, inputs) for outputs, inputs in zip(results, sets, strict=True)]
+
+    def run_samples(self, *inputs: Any) -> Any:
+        """Run the model on any number of samples along dimension 0, in portions of the batch it was compiled for.
+
+        What judges a module judges a library too: `accuracy(artifact.run_samples)`.
+
+        Args:
+            inputs: as those of a call, but for the size of dimension 0, which is the same for all.
+
+        Returns:
+            As a call does, with as many samples.
+
+        Raises:
+            InputError: the model has no batch, or the inputs do not fit it.
+        """
+        size = _batch(self.manifest)
+        arrays = [_as_numpy(value) for value in inputs]
+        count = len(arrays[0]) if arrays and arrays[0].ndim else 0
+        if not count or any(array.shape[:1] != (count,) for array in arrays):
+            raise InputError(
+                f"inputs of shapes {[array.shape for array in arrays]}", expected="as many samples in each, at least 1"
+            )
+        rest = -count % size
+        padded = [np.concatenate([array, np.repeat(array[-1:], rest, axis=0)]) if rest else array for array in arrays]
+        results = self.run_many([[a[start : start + size] for a in padded] for start in range(0, count, size)])
+        outputs = [result if isinstance(result, tuple) else (result,) for result in results]
+        joined = [np.concatenate(parts)[:count] for parts in zip(*outputs, strict=True)]
+        return _pack(joined, inputs)
 
     def run_under(self, command: Sequence[str]) -> "Artifact":
         """Return the same library, to be run behind `command`: another emulated processor, for instance.
@@ -205,6 +233,23 @@ def load(place: str | Path, *, threads: int = 1) -> Artifact:
     for name in artifact.manifest.files:
         artifact._read(name)
     return artifact
+
+
+def _batch(manifest: Manifest) -> int:
+    """Return the size that dimension 0 of all inputs and outputs has.
+
+    Raises:
+        InputError: they have no such dimension in common.
+    """
+    sizes = {record.shape[:1] for record in (*manifest.inputs, *manifest.outputs)}
+    if len(sizes) != 1 or sizes == {()}:
+        shapes = ", ".join(f"{record.name} {record.shape}" for record in (*manifest.inputs, *manifest.outputs))
+        raise InputError(f"a model without a batch: {shapes}", expected="one size of dimension 0", do="call it instead")
+    return sizes.pop()[0]
+
+
+def _as_numpy(value: Any) -> np.ndarray:
+    return value.detach().cpu().numpy() if _is_tensor(value) else np.asarray(value)
 
 
 def _is_tensor(value: object) -> bool:

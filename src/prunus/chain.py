@@ -2,13 +2,14 @@
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from prunus.compression import Prune, Quantize
 from prunus.contract import Contract, Evaluate, Verdict
 from prunus.errors import InputError
+from prunus.manifest import CompressionStep
 from prunus.targets import Target
 
 if TYPE_CHECKING:
@@ -24,25 +25,6 @@ Progress = Callable[[str, int, int], None]
 _SHORT = 0.25
 # Importance settles with fewer samples than training wants.
 _SAMPLES = 64
-
-
-@dataclass(frozen=True)
-class CompressionStep:
-    """What one step of the chain left.
-
-    Attributes:
-        name: "original", "prune", "quantize".
-        accuracy: what `evaluate` says; None without it.
-        weight_bytes: bytes of parameters and buffers.
-        robustness: accuracy under each perturbation, by name; empty unless it was asked for.
-        notes: what was taken back, and why.
-    """
-
-    name: str
-    accuracy: float | None
-    weight_bytes: int
-    robustness: tuple[tuple[str, float], ...] = ()
-    notes: tuple[str, ...] = ()
 
 
 def compress(
@@ -140,7 +122,7 @@ class _Chain:
         )
         if self.fine_tune == "distill":
             self._distill(pruned)
-        self._accept("prune", pruned, list(pruned.meta["prune"].notes))
+        self._accept("prune", pruned, self.contract.judge(pruned), list(pruned.meta["prune"].notes))
 
     def quantize(self, config: Quantize) -> None:
         """Quantise, and leave the loudest layers in float32, twice as many each time, until the contract holds."""
@@ -152,7 +134,8 @@ class _Chain:
         kept: list[str] = []
         while True:
             smaller = self._quantized(replace(config, keep=[*config.keep, *kept]))
-            breach = self.contract.breach(self.contract.judge(smaller))
+            verdict = self.contract.judge(smaller)
+            breach = self.contract.breach(verdict)
             if ranked is None:
                 folded = run_passes(self.graph, FOLD)
                 ranked = [name for name, _ in rank_layers(folded, config, self.target)] if breach else []
@@ -160,11 +143,10 @@ class _Chain:
                 break
             kept = ranked[: max(1, 2 * len(kept))]
         note = f"left in float32 for the contract: {', '.join(kept)}"
-        self._accept("quantize", smaller, [note] if kept and not breach else [])
+        self._accept("quantize", smaller, verdict, [note] if kept and not breach else [])
 
-    def _accept(self, name: str, graph: "Graph", notes: list[str]) -> None:
+    def _accept(self, name: str, graph: "Graph", verdict: Verdict, notes: list[str]) -> None:
         """Go on with `graph` if the contract holds, else with what was there before."""
-        verdict = self.contract.judge(graph)
         breach = self.contract.breach(verdict)
         if breach:
             notes.append(f"taken back: {breach}")
@@ -238,4 +220,4 @@ class _Chain:
 def _row(name: str, graph: "Graph", verdict: Verdict, notes: tuple[str, ...] = ()) -> CompressionStep:
     tensors = [*graph.parameters(), *graph.buffers()]
     weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    return CompressionStep(name, verdict.accuracy, weight_bytes, verdict.robustness, notes)
+    return CompressionStep(name, verdict.accuracy, weight_bytes, dict(verdict.robustness), notes)

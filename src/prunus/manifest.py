@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -80,6 +80,58 @@ class PassSummary:
 
 
 @dataclass(frozen=True)
+class CompressionStep:
+    """What one step of compression left.
+
+    Attributes:
+        name: "original", "prune", "low_rank", "quantize".
+        accuracy: what the user's `evaluate` says; None without it.
+        weight_bytes: bytes of parameters and buffers.
+        robustness: accuracy under each perturbation, by name; empty unless it was asked for.
+        notes: what was taken back or left alone, and why.
+    """
+
+    name: str
+    accuracy: float | None
+    weight_bytes: int
+    robustness: dict[str, float] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class LayerPrecision:
+    """How exactly one layer computes.
+
+    Attributes:
+        layer: name of its node.
+        precision: "int8" or "float32".
+        weight_bits: of the weights.
+        sqnr_db: signal to quantisation noise of its result, with the noise of all layers before it; None where there
+            is no noise, or no signal.
+        reason: why it stayed in float32, empty for an int8 layer.
+    """
+
+    layer: str
+    precision: str
+    weight_bits: int
+    sqnr_db: float | None
+    reason: str = ""
+
+    def __str__(self) -> str:
+        noise = "" if self.sqnr_db is None else f"{self.sqnr_db:.1f} dB"
+        return f"{self.layer:32} {self.precision:8} {self.weight_bits:2} bits {noise:>9}  {self.reason}".rstrip()
+
+
+@dataclass(frozen=True)
+class History:
+    """What has made the graph of a library: passes, steps of compression, the precision of quantised layers."""
+
+    passes: tuple[PassSummary, ...] = ()
+    compression: tuple[CompressionStep, ...] = ()
+    layers: tuple[LayerPrecision, ...] = ()
+
+
+@dataclass(frozen=True)
 class Manifest:
     """Everything that can be said of a library without running it.
 
@@ -91,6 +143,8 @@ class Manifest:
         arena_bytes: working memory of an instance; no plan can take less than `arena_bound_bytes`.
         code_bytes: the library without its constants.
         passes: what made the graph, in order.
+        compression: the steps of compression ahead of them; empty without.
+        layers: the precision of each layer of a quantised model; empty for others.
         files: SHA-256 of each file, by name.
     """
 
@@ -110,6 +164,8 @@ class Manifest:
     constants_bytes: int
     code_bytes: int
     passes: tuple[PassSummary, ...]
+    compression: tuple[CompressionStep, ...]
+    layers: tuple[LayerPrecision, ...]
     steps: tuple[StepRecord, ...]
     files: dict[str, str]
 
@@ -133,12 +189,8 @@ class Manifest:
             table: dict[str, Any] = json.loads(text)
             if table.pop("format") != _FORMAT:
                 raise ValueError("the format is another one")
-            tensors = {
-                key: tuple(_record(TensorRecord, row) for row in table.pop(key)) for key in ("inputs", "outputs")
-            }
-            steps = tuple(_record(StepRecord, row) for row in table.pop("steps"))
-            passes = tuple(_record(PassSummary, row) for row in table.pop("passes"))
-            manifest: Manifest = _record(cls, {**table, **tensors, "steps": steps, "passes": passes})
+            rows = {key: tuple(_record(kind, row) for row in table.pop(key)) for key, kind in _TABLES.items()}
+            manifest: Manifest = _record(cls, {**table, **rows})
             _check_names(manifest)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ArtifactError(
@@ -146,6 +198,16 @@ class Manifest:
                 do="compile the model again, or use the Prunus that wrote it",
             ) from error
         return manifest
+
+
+_TABLES = {
+    "inputs": TensorRecord,
+    "outputs": TensorRecord,
+    "passes": PassSummary,
+    "compression": CompressionStep,
+    "layers": LayerPrecision,
+    "steps": StepRecord,
+}
 
 
 def library_name(name: str) -> str:

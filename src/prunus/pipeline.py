@@ -9,7 +9,7 @@ from prunus.artifact import Artifact
 from prunus.chain import FineTune, compress
 from prunus.compression import Prune, Quantize
 from prunus.contract import Evaluate
-from prunus.manifest import PassSummary
+from prunus.manifest import History, PassSummary
 from prunus.targets import Target, load_target
 from prunus.tuning import Tune
 
@@ -60,7 +60,7 @@ def compile(
             "distill" lets the original model teach on the calibration inputs.
         evaluate, max_drop: `evaluate(run)` returns an accuracy, where `run` takes and returns tensors of any number of
             samples; no step of compression that loses more than `max_drop` of it is kept. The steps are in
-            `artifact.module.meta["compression"]`.
+            `artifact.manifest.compression` and in the report.
         robustness, max_robust_drop: also hold accuracy under noise, blur, brightness and FGSM (`prunus.robustness`).
         seed: of distillation.
         tune: search for faster ways of computing each kernel first: `prunus.Tune`. What was found is in
@@ -109,7 +109,12 @@ def compile(
         (step.kernel for step in program.steps), machine, on_progress=lambda done, total: tell("kernels", done, total)
     )
     tell("link", 0, 1)
-    return Artifact.build(program, kernels, passes=[_summary(record) for record in records], module=graph)
+    history = History(
+        passes=tuple(_summary(record) for record in records),
+        compression=graph.meta.get("compression", ()),
+        layers=graph.meta.get("quantization", ()),
+    )
+    return Artifact.build(program, kernels, history=history, module=graph)
 
 
 def default_name(model: Any) -> str:

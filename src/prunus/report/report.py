@@ -91,6 +91,8 @@ class Report:
             "macs": self.macs,
             "steps": [dataclasses.asdict(row) for row in self.rows],
             "passes": [dataclasses.asdict(summary) for summary in facts.passes],
+            "compression": [dataclasses.asdict(step) for step in facts.compression],
+            "layers": [dataclasses.asdict(layer) for layer in facts.layers],
         }
 
     def __str__(self) -> str:

@@ -24,6 +24,13 @@ def renderables(report: "Report") -> Iterator[RenderableType]:
     for line in summary(report):
         yield Text(line)
     yield step_table(report)
+    if facts.compression:
+        yield compression_table(report)
+    for step in facts.compression:
+        yield from (Text(f"  {step.name}: {note}") for note in step.notes)
+    if any(layer.reason for layer in facts.layers):
+        yield Text("layers in float32", style="bold")
+        yield from (Text(f"  {layer.layer}: {layer.reason}") for layer in facts.layers if layer.reason)
     changes = [item for item in facts.passes if item.nodes_before != item.nodes_after or item.max_error]
     if changes:
         yield Text("passes that changed the number of operators or the outputs", style="bold")
@@ -69,14 +76,31 @@ def step_table(report: "Report") -> Table:
     table.add_column("operators", no_wrap=True, overflow="ellipsis", ratio=1)
     for title in ("code kB", "weights kB", "M MACs", "est. %"):
         table.add_column(title, justify="right", no_wrap=True)
+    if report.manifest.layers:
+        table.add_column("precision", justify="right", no_wrap=True)
     if report.step_ms:
         table.add_column("ms", justify="right", no_wrap=True)
     for row in report.rows:
-        table.add_row(*_cells(row), style={"copy": "dim", "general": "yellow"}.get(row.mark))
+        style = {"copy": "dim", "general": "yellow"}.get(row.mark)
+        table.add_row(*_cells(row, precise=bool(report.manifest.layers)), style=style)
     return table
 
 
-def _cells(row: Row) -> list[str]:
+def compression_table(report: "Report") -> Table:
+    """Return the table of what compression has done, step by step."""
+    steps = report.manifest.compression
+    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
+    table.add_column("compression")
+    names = ["accuracy", *steps[0].robustness] if steps[0].accuracy is not None else []
+    for title in ("weights kB", *names):
+        table.add_column(title, justify="right", no_wrap=True)
+    for step in steps:
+        numbers = [step.accuracy, *step.robustness.values()] if names else []
+        table.add_row(step.name, f"{step.weight_bytes / 1000:,.1f}", *(f"{number:.4f}" for number in numbers))
+    return table
+
+
+def _cells(row: Row, *, precise: bool) -> list[str]:
     cells = [
         str(row.number),
         f"{row.family} ({row.mark})" if row.mark == "general" else row.mark or row.family,
@@ -87,6 +111,8 @@ def _cells(row: Row) -> list[str]:
         f"{row.macs / 1e6:,.3f}",
         f"{row.estimated_share * 100:.1f}",
     ]
+    if precise:
+        cells.append(row.precision)
     return cells if row.measured_ms is None else [*cells, f"{row.measured_ms:.4f}"]
 
 

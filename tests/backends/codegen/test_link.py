@@ -16,7 +16,7 @@ from prunus.backends.codegen.driver import EXPORTS
 from prunus.backends.codegen.link import build_library
 from prunus.backends.codegen.runtime import runtime_objects
 from prunus.errors import BuildError, OutputError
-from prunus.manifest import PassSummary
+from prunus.manifest import History, PassSummary
 from tests.c_programs import Sample, compile_kernels, sample
 
 FOLD = PassSummary("fold", 5, 4, 100, 90, 0.0, ("conv: its result is read twice",))
@@ -95,7 +95,7 @@ def test_equal_programs_give_equal_bytes(target: str, tmp_path: Path, monkeypatc
         monkeypatch.setenv("TMPDIR", str(folder / "temporary"))
         monkeypatch.chdir(folder)
         one = sample(folder, target=target)
-        build_library(one.program, one.kernels, folder / "out", passes=(FOLD,))
+        build_library(one.program, one.kernels, folder / "out", history=History(passes=(FOLD,)))
         built.append({path.name: path.read_bytes() for path in (folder / "out").iterdir()})
     assert built[0] == built[1]
     assert set(built[0]) == {"libsample.so", "sample.h", "sample.json"}
