@@ -8,6 +8,7 @@ import pytest
 import torch
 from examples.data.fashion.model import load
 from examples.trained import FASHION
+from torch import nn
 
 import prunus
 from prunus.errors import InputError
@@ -61,7 +62,7 @@ def test_pruned_and_trained(pictures: tuple[torch.Tensor, torch.Tensor]) -> None
     torch.testing.assert_close(artifact(samples[:1]), expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
 
 
-def train_a_little(module: torch.nn.Module, samples: torch.Tensor) -> None:
+def train_a_little(module: nn.Module, samples: torch.Tensor) -> None:
     """Check that a user's training can run: any batch, gradients, both modes."""
     module.train()
     optimizer = torch.optim.SGD(module.parameters(), lr=1e-4)
@@ -79,6 +80,49 @@ def test_steps_that_cost_too_much_are_taken_back(pictures: tuple[torch.Tensor, t
     assert original.accuracy is not None
     assert pruned.accuracy is not None
     assert pruned.accuracy >= original.accuracy - 0.01
+    assert pruned.weight_bytes == original.weight_bytes
+
+
+def test_all_three_on_a_network_with_low_rank() -> None:
+    torch.manual_seed(0)
+    first = nn.Linear(96, 96)
+    module = nn.Sequential(first, nn.ReLU(), nn.Linear(96, 64), nn.ReLU(), nn.Linear(64, 4)).eval()
+    with torch.no_grad():
+        first.weight.copy_(torch.randn(96, 8) @ torch.randn(8, 96) / 30)
+    x = torch.randn(200, 96)
+    with torch.no_grad():
+        labels = module(x).argmax(1)
+    artifact = prunus.compile(
+        module, example_inputs=(x[:1],), name="net", calibration=[x], evaluate=accuracy_on(x, labels), max_drop=0.1,
+        prune=prunus.Prune(macs=0.9, importance="l1"), low_rank=prunus.LowRank(max_error=0.01, save="bytes"),
+        quantize=prunus.Quantize(calibration=[x], where="everywhere"), fine_tune=lambda module: None,
+    )  # fmt: skip
+    found = steps(artifact)
+    assert [step.name for step in found] == ["original", "prune", "low_rank", "quantize"]
+    assert all((step.accuracy or 0) >= 0.9 for step in found)
+    sizes = [step.weight_bytes for step in found]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len(set(sizes)) == 4
+    assert any("stays: " in note for note in found[2].notes)
+    torch.testing.assert_close(artifact.run_samples(x[:5]), torch.cat([artifact.module(one[None])[0] for one in x[:5]]))
+
+
+def test_distillation_goes_halfway_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Teaching that never helps: budgets of 1/16, 1/4 and 1/2 are tried, and the last one is refused too."""
+    taught = []
+    monkeypatch.setattr("prunus.chain._Chain._distill", lambda self, graph, frozen=False: taught.append(graph))
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)).eval()
+    x = torch.randn(300, 64)
+    with torch.no_grad():
+        labels = module(x).argmax(1)
+    artifact = prunus.compile(
+        module, example_inputs=(x[:1],), name="net", calibration=[x], evaluate=accuracy_on(x, labels), max_drop=0.0,
+        prune=prunus.Prune(macs=1 / 16, importance="random", floor=0.0), fine_tune="distill",
+    )  # fmt: skip
+    original, pruned = steps(artifact)
+    assert len(taught) == 3
+    assert [note.split(":")[0] for note in pruned.notes] == ["macs=0.0625", "macs=0.25", "macs=0.5", "taken back"]
     assert pruned.weight_bytes == original.weight_bytes
 
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from prunus.compression import Prune, Quantize
+from prunus.compression import LowRank, Prune, Quantize
 from prunus.contract import Contract, Evaluate, Verdict
 from prunus.errors import InputError
 from prunus.manifest import CompressionStep
@@ -21,8 +21,8 @@ FineTune = Callable[[Any], None] | str | None
 
 Progress = Callable[[str, int, int], None]
 
-# Between two steps of pruning training is short: the next cut comes soon.
-_SHORT = 0.25
+# Budgets that are tried, each halfway back from the one before, until what distillation makes of it holds.
+_ATTEMPTS = 3
 # Importance settles with fewer samples than training wants.
 _SAMPLES = 64
 
@@ -32,6 +32,7 @@ def compress(
     *,
     target: Target,
     prune: Prune | None = None,
+    low_rank: LowRank | None = None,
     quantize: Quantize | None = None,
     calibration: Sequence[Any] | None = None,
     fine_tune: FineTune = None,
@@ -49,19 +50,19 @@ def compress(
     Args:
         graph: any imported graph; it and its parameters stay as they are.
         target: decides over the bits of integer weights and over latencies.
-        prune, quantize: what to do; see `prunus.Prune`, `prunus.Quantize`.
+        prune, low_rank, quantize: what to do, in this order; see `prunus.Prune`, `prunus.LowRank`, `prunus.Quantize`.
         calibration: batches of inputs without labels, for importance and distillation; those of `quantize` by default.
-        fine_tune: trains a module in place, after pruning and, with `Quantize(training="lsq")`, after rounding has been
-            prepared; "distill" lets the original teach on the calibration inputs.
-        evaluate, max_drop: the contract. Pruning stops before the step that breaks it; of the integer layers, the
-            loudest stay in float32 until it holds.
+        fine_tune: trains a module in place after pruning, after factorising and, with `Quantize(training="lsq")`, when
+            rounding has been prepared; "distill" lets the original teach on the calibration inputs.
+        evaluate, max_drop: the contract. Pruning stops before the step that breaks it, and with "distill" tries again
+            halfway; errors of factors are halved until it holds; the loudest integer layers stay in float32.
         robustness, max_robust_drop: the same for accuracy under noise, blur, brightness and FGSM.
         seed: of distillation.
         progress: called as steps go on.
 
     Raises:
         InputError: "distill" or a measure of importance without calibration inputs.
-        PruneError, QuantizeError: as `passes.prune` and `passes.quantize`.
+        PruneError, LowRankError, QuantizeError: as `passes.prune`, `passes.low_rank`, `passes.quantize`.
     """
     from prunus.passes import CANONICAL, run_passes
 
@@ -81,6 +82,8 @@ def compress(
     )  # fmt: skip
     if prune is not None:
         chain.prune(prune)
+    if low_rank is not None:
+        chain.low_rank(low_rank)
     if quantize is not None:
         chain.quantize(quantize)
     chain.graph.meta["compression"] = tuple(chain.rows)
@@ -107,22 +110,56 @@ class _Chain:
         self.rows = [_row("original", original, contract.baseline)]
 
     def prune(self, config: Prune) -> None:
-        """Prune in steps, train after each, and stop before the step that breaks the contract."""
+        """Prune in steps, train, and stop before the step that breaks the contract."""
+        notes: list[str] = []
+        for _ in range(_ATTEMPTS):
+            self.progress("prune", 0, 1)
+            pruned = self._pruned(config)
+            verdict = self.contract.judge(pruned)
+            breach = self.contract.breach(verdict)
+            if not breach or self.fine_tune != "distill":
+                break
+            plan = pruned.meta["prune"]
+            halfway = config.amount**0.5 * (plan.before**0.5 if config.budget == "latency_ms" else 1.0)
+            notes.append(f"{config.budget}={config.amount:.3g}: {breach}")
+            config = replace(config, **{config.budget: halfway})
+        self._accept("prune", pruned, verdict, [*notes, *pruned.meta["prune"].notes])
+
+    def _pruned(self, config: Prune) -> "Graph":
+        """Prune to a budget; distillation is one long lesson at the end, of which steps on the way know nothing yet."""
         from prunus.passes.prune import latency_model, prune
 
-        self.progress("prune", 0, 1)
+        taught = self.fine_tune == "distill"
         pruned = prune(
             self.graph,
             config,
             calibration=self._few_samples(),
-            evaluate=self.contract.evaluate,
+            evaluate=None if taught else self.contract.evaluate,
             max_drop=self.contract.max_drop,
-            fine_tune=self._train_a_little if self.fine_tune is not None else None,
+            fine_tune=self._train if callable(self.fine_tune) else None,
             latency=latency_model(self.target) if config.budget in ("latency", "latency_ms") else None,
         )
-        if self.fine_tune == "distill":
+        if taught:
             self._distill(pruned)
-        self._accept("prune", pruned, self.contract.judge(pruned), list(pruned.meta["prune"].notes))
+        return pruned
+
+    def low_rank(self, config: LowRank) -> None:
+        """Factorise layers, train, and halve the errors until the contract holds."""
+        from prunus.passes.low_rank import low_rank
+
+        self.progress("low rank", 0, 1)
+        factorised = low_rank(
+            self.graph,
+            config,
+            calibration=self.samples,
+            target=self.target,
+            evaluate=self.contract.evaluate,
+            max_drop=self.contract.left(self.rows[-1].accuracy),
+            fine_tune=self._train if self.fine_tune is not None else None,
+        )
+        plan = factorised.meta["low_rank"]
+        notes = [*plan.notes, *(f"{row.name} stays: {row.why}" for row in plan.rows if row.why)]
+        self._accept("low_rank", factorised, self.contract.judge(factorised), notes)
 
     def quantize(self, config: Quantize) -> None:
         """Quantise, and leave the loudest layers in float32, twice as many each time, until the contract holds."""
@@ -166,32 +203,25 @@ class _Chain:
         if self.fine_tune == "distill":
             # Statistics of batches would move the very ranges that the steps are learned for.
             freeze_batch_norm(prepared)
-            self._distill(prepared, frozen=True)
-        else:
-            self._train(prepared)
+        self._train(prepared, frozen=True)
         return convert(prepared, config)
 
-    def _train_a_little(self, graph: "Graph") -> None:
-        if self.fine_tune == "distill":
-            self._distill(graph, share=_SHORT)
-        else:
-            self._train(graph)
-
-    def _train(self, graph: "Graph") -> None:
+    def _train(self, graph: "Graph", *, frozen: bool = False) -> None:
         from prunus.passes.trainable import TrainableGraph
 
-        if callable(self.fine_tune):
+        if self.fine_tune == "distill":
+            self._distill(graph, frozen=frozen)
+        elif callable(self.fine_tune):
             module = TrainableGraph(graph)
             self.progress("fine-tune", 0, 1)
             self.fine_tune(module)
             module.eval()
 
-    def _distill(self, graph: "Graph", *, share: float = 1.0, frozen: bool = False) -> None:
+    def _distill(self, graph: "Graph", *, frozen: bool = False) -> None:
         from prunus.passes.recovery import Distill, distill
 
-        config = Distill(steps=round(share * Distill().steps), seed=self.seed, frozen=frozen)
         distill(
-            graph, self.original, self._batches(), config,
+            graph, self.original, self._batches(), Distill(seed=self.seed, frozen=frozen),
             progress=lambda done, total: self.progress("distill", done, total),
         )  # fmt: skip
 

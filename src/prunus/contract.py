@@ -76,6 +76,12 @@ class Contract:
         )
         return Verdict(accuracy_of(self.evaluate, graph), robustness)
 
+    def left(self, accuracy: float | None) -> float:
+        """Return how much a model of this accuracy may still lose."""
+        if accuracy is None or self.baseline.accuracy is None:
+            return self.max_drop
+        return self.max_drop - (self.baseline.accuracy - accuracy)
+
     def breach(self, verdict: Verdict) -> str:
         """Say what a verdict falls short of; empty where the contract holds."""
         pairs = [("accuracy", verdict.accuracy, self.baseline.accuracy, self.max_drop)] + [

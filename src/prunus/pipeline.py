@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prunus.artifact import Artifact
 from prunus.chain import FineTune, compress
-from prunus.compression import Prune, Quantize
+from prunus.compression import LowRank, Prune, Quantize
 from prunus.contract import Evaluate
 from prunus.manifest import History, PassSummary
 from prunus.targets import Target, load_target
@@ -31,6 +31,7 @@ def compile(
     name: str | None = None,
     passes: Sequence[Any] = (),
     prune: Prune | None = None,
+    low_rank: LowRank | None = None,
     quantize: Quantize | None = None,
     calibration: Sequence[Any] | None = None,
     fine_tune: FineTune = None,
@@ -54,10 +55,11 @@ def compile(
         constant_inputs: inputs of an ONNX model that become constants, by name.
         name: prefix of the library's symbols; by default made from the file's or the class's name.
         passes: further passes, `Graph -> Graph`, run before the default ones.
-        prune, quantize: make the model smaller first: `prunus.Prune`, `prunus.Quantize`.
-        calibration: batches of inputs without labels, for both; those of `quantize` by default.
-        fine_tune: trains a module in place after pruning and, with `Quantize(training="lsq")`, with rounding in place;
-            "distill" lets the original model teach on the calibration inputs.
+        prune, low_rank, quantize: make the model smaller first, in this order: `prunus.Prune`, `prunus.LowRank`,
+            `prunus.Quantize`.
+        calibration: batches of inputs without labels, for all three; those of `quantize` by default.
+        fine_tune: trains a module in place after pruning, after factorising and, with `Quantize(training="lsq")`, with
+            rounding in place; "distill" lets the original model teach on the calibration inputs.
         evaluate, max_drop: `evaluate(run)` returns an accuracy, where `run` takes and returns tensors of any number of
             samples; no step of compression that loses more than `max_drop` of it is kept. The steps are in
             `artifact.manifest.compression` and in the report.
@@ -88,11 +90,11 @@ def compile(
     )  # fmt: skip
     examples = example_tensors(example_inputs, example_kwargs, graph)
     chain = [*passes, *default_passes()]
-    if prune is not None or quantize is not None:
+    if prune is not None or low_rank is not None or quantize is not None:
         graph = compress(
-            run_passes(graph, passes, examples), target=machine, prune=prune, quantize=quantize,
-            calibration=calibration, fine_tune=fine_tune, evaluate=evaluate, max_drop=max_drop, robustness=robustness,
-            max_robust_drop=max_robust_drop, seed=seed, progress=tell,
+            run_passes(graph, passes, examples), target=machine, prune=prune, low_rank=low_rank,
+            quantize=quantize, calibration=calibration, fine_tune=fine_tune, evaluate=evaluate, max_drop=max_drop,
+            robustness=robustness, max_robust_drop=max_robust_drop, seed=seed, progress=tell,
         )  # fmt: skip
         chain = default_passes()
     records: list[PassRecord] = []
