@@ -66,7 +66,7 @@ class _Tuner:
         self.before = {(step.kernel.family, step.kernel.problem): step.kernel.knob for step in self.program.steps}
         self.benches: list[Bench] = []
         self.tried: Counter[Task] = Counter()
-        self.won: dict[Task, Record] = {}
+        self.won: dict[Task, list[Record]] = {}
         self.verdicts: Counter[Verdict] = Counter()
         self.remarks: list[str] = []
 
@@ -132,7 +132,7 @@ class _Tuner:
                 self.tried[bench.task] += 1
                 self.verdicts[record.verdict] += 1
                 if record.verdict == Verdict.FASTER:
-                    self.won[bench.task] = record
+                    self.won.setdefault(bench.task, []).append(record)
                 self._tell()
                 if time.monotonic() >= until:
                     return
@@ -154,11 +154,12 @@ class _Tuner:
     def _compare(self) -> Comparison:
         """Run the network as it was and as it is in turns, and withdraw what does not pay there."""
         comparison = compare(self.graph, self.target, self.before, self.records)
-        for task, record in list(self.won.items()):
+        for task, winners in self.won.items():
             if comparison.gains[task.family.name, task.problem] < 1:
-                self.records.append(dataclasses.replace(record, verdict=Verdict.WITHDRAWN))
-                self.verdicts[Verdict.WITHDRAWN] += 1
-                del self.won[task]
+                # All that this run has found: the ones that the last winner beat were no better there.
+                for record in winners:
+                    self.records.append(dataclasses.replace(record, verdict=Verdict.WITHDRAWN))
+                self.verdicts[Verdict.WITHDRAWN] += len(winners)
         return comparison
 
     def _report(self, stopped: bool, comparison: Comparison | None) -> TuningReport:

@@ -1,6 +1,8 @@
 """Tuning a network: it computes what it did before, is built the same from the same records, and can be stopped."""
 
+import math
 import shutil
+from collections import defaultdict
 from pathlib import Path
 
 import pytest
@@ -8,10 +10,13 @@ import torch
 from torch import Tensor, nn
 
 import prunus
+from prunus.backends.plan.knobs import first_guess
+from prunus.backends.plan.planner import plan
 from prunus.backends.tune.meter import Stopwatch
 from prunus.backends.tune.record import Source, Verdict
 from prunus.backends.tune.records import Records
 from prunus.backends.tune.report import TuningReport
+from prunus.backends.tune.together import Comparison, compare
 from prunus.backends.tune.tuner import tune
 from prunus.errors import OutputError, TuneError
 from prunus.frontend.importer import import_model
@@ -42,7 +47,13 @@ X = torch.randn(1, 16, 12, 12, generator=torch.Generator().manual_seed(1))
 def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
     """Take estimates for times, so that nothing here depends on the machine."""
     monkeypatch.setattr(Stopwatch, "gain", lambda self, candidate, incumbent: 1.1)
-    monkeypatch.setattr("prunus.backends.tune.tuner._Tuner._compare", lambda self: None)
+    in_network(monkeypatch, gain=1.1)
+
+
+def in_network(monkeypatch: pytest.MonkeyPatch, *, gain: float) -> None:
+    """Let every kernel gain so much when the whole network runs."""
+    comparison = Comparison(gain, defaultdict(lambda: gain))
+    monkeypatch.setattr("prunus.backends.tune.tuner.compare", lambda *arguments: comparison)
 
 
 @pytest.fixture(scope="module")
@@ -92,6 +103,26 @@ def test_a_second_run_goes_on_where_the_first_ended(graph: Graph, tmp_path: Path
     assert not again.verdicts
     assert [row.knob for row in again.kernels] == [row.knob for row in first.kernels]
     assert all(row.gain > 1 for row in again.kernels if row.knobs > 1)
+
+
+def test_what_does_not_gain_in_the_network_is_withdrawn(
+    graph: Graph, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    in_network(monkeypatch, gain=0.99)
+    report = run(graph, tmp_path / "records")
+    assert report.verdicts[Verdict.WITHDRAWN] == report.verdicts[Verdict.FASTER] > 0
+    assert all(row.gain == 1 for row in report.kernels)
+    program = plan(graph, name="n", target=prunus.load_target("native"), knobs=Records(tmp_path / "records"))
+    assert not any(step.tuned for step in program.steps)
+
+
+def test_a_network_is_compared_step_by_step(graph: Graph) -> None:
+    target = prunus.load_target("native")
+    program = plan(graph, name="n", target=target)
+    knobs = {(step.kernel.family, step.kernel.problem): step.kernel.knob for step in program.steps}
+    comparison = compare(graph, target, knobs, first_guess)
+    assert comparison.gains.keys() == knobs.keys()
+    assert 0 < comparison.gain < math.inf
 
 
 def test_ctrl_c_keeps_what_was_found(graph: Graph, tmp_path: Path) -> None:
