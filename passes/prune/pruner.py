@@ -18,6 +18,7 @@ from prunus.passes.prune.importance import Numbers, importances, needs_graph
 from prunus.passes.prune.latency import LatencyModel
 from prunus.passes.prune.plan import Part, PrunePlan
 from prunus.passes.prune.scene import Scene, output_change
+from prunus.passes.prune.search import NEAR, Search
 from prunus.passes.prune.trace import Trace, trace
 from prunus.passes.prune.units import Axes
 from prunus.passes.recovery.batches import Batches
@@ -32,10 +33,6 @@ _TERMS: dict[str, Unit] = {
     "latency_ms": "macs",
 }  # fmt: skip
 
-# Graphs that are timed at most before a budget of time counts as met as closely as can be.
-_ROUNDS = 6
-# Times of this share of the budget are near enough.
-_NEAR = 0.95
 # Batches that statistics can be measured on.
 _ENOUGH = 32
 # Two evaluations of one graph may differ by this share of what may be lost.
@@ -194,7 +191,7 @@ class _Pruner:
         if self.latency is not None and self.config.budget.startswith("latency"):
             # Widths that fill vectors, unless they are too coarse to come near the budget.
             multiples = dict.fromkeys((max(self.config.multiple_of, self.latency.lanes), self.config.multiple_of))
-            taken = self._until_fast([list(order(multiple)) for multiple in multiples], target, progress == 1)
+            taken = self._until_fast([list(order(multiple)) for multiple in multiples], target)
         else:
             taken = self._until_cheap(order(self.config.multiple_of), costs.total(axes.sizes), target)
         gone = frozenset().union(*(removal.classes for removal in taken))
@@ -216,23 +213,34 @@ class _Pruner:
             cost = removal.cost
         return taken
 
-    def _until_fast(self, orders: Sequence[list[Removal]], target: float, settled: bool) -> list[Removal]:
+    def _until_fast(self, orders: Sequence[list[Removal]], target: float) -> list[Removal]:
         """Find the shortest start of an order that is fast enough: of the first order that comes near."""
         if self.measure(self.trace) <= target:
             return []
         fastest, found = [], []
         for order in orders:
-            times = _Times(self, order)
-            fastest.append(times.settled(len(order)))
+            search = self._search(order)
+            fastest.append(search.settled(len(order)))
             if fastest[-1] > target:
                 continue
-            count = times.settle(target) if settled else times.shortest(target)
-            found.append((times.quick(count), order[:count]))
-            if found[-1][0] >= target * _NEAR:
+            count = search.shortest(target)
+            found.append((search.settled(count), order[:count]))
+            if found[-1][0] >= target * NEAR:
                 break
         if not found:
             raise self._impossible(min(fastest))
         return max(found, key=lambda pair: pair[0])[1]
+
+    def _search(self, order: Sequence[Removal]) -> Search:
+        def without(count: int) -> Trace:
+            gone = frozenset().union(*(removal.classes for removal in order[:count]))
+            return apply_cut(self.trace, gone, verified=False) if gone else self.trace
+
+        return Search(
+            len(order),
+            quick=lambda count: self.measure(without(count)),
+            settle=lambda count: self.measure(without(count), settled=True),
+        )
 
     def _impossible(self, reachable: float) -> PruneError:
         name = self.config.budget
@@ -267,47 +275,6 @@ class _Pruner:
             after=self.measure(self.trace, settled=True),
             notes=source + self.notes,
         )
-
-
-@dataclass
-class _Times:
-    """How long a graph takes after each start of an order of removals."""
-
-    pruner: _Pruner
-    order: list[Removal]
-    known: dict[int, float] = field(default_factory=dict)
-
-    def cut(self, count: int) -> Trace:
-        """Return the graph without the first `count` removals."""
-        gone = frozenset().union(*(removal.classes for removal in self.order[:count]))
-        return apply_cut(self.pruner.trace, gone, verified=False) if gone else self.pruner.trace
-
-    def quick(self, count: int) -> float:
-        """Return the settled time where there is one, else the quick answer."""
-        return self.known[count] if count in self.known else self.pruner.measure(self.cut(count))
-
-    def settled(self, count: int) -> float:
-        """Return the best answer there is."""
-        if count not in self.known:
-            self.known[count] = self.pruner.measure(self.cut(count), settled=True)
-        return self.known[count]
-
-    def shortest(self, target: float) -> int:
-        """Return by quick answers the least count that is fast enough, by halving; all of the order are."""
-        slow, fast = 0, len(self.order)
-        while fast - slow > 1:
-            middle = (slow + fast) // 2
-            slow, fast = (slow, middle) if self.quick(middle) <= target else (middle, fast)
-        return fast
-
-    def settle(self, target: float) -> int:
-        """Do so until the answer is settled: what is measured on the way corrects the quick answers."""
-        for _ in range(_ROUNDS):
-            count = self.shortest(target)
-            if count in self.known:
-                break
-            self.settled(count)
-        return min(count for count, found in self.known.items() if found <= target)
 
 
 def _baseline(evaluate: Evaluate, graph: Graph, max_drop: float) -> float:
