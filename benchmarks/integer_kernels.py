@@ -22,9 +22,11 @@ import prunus.passes.operators.quantized  # noqa: F401  registers the operators
 from benchmarks.machine import caption
 from prunus.backends.codegen.compile import compile_kernels
 from prunus.backends.kernels.integer_dot import WORD
+from prunus.backends.kernels.integer_weights import suit
 from prunus.backends.plan.planner import plan
 from prunus.backends.plan.program import Program, Step, Storage
 from prunus.frontend.importer import import_model
+from prunus.passes.quantize.grid import larger_scales, to_steps, weight_scales
 from prunus.targets import load_target
 
 
@@ -72,16 +74,18 @@ LAYERS = (
 
 
 class Integer(nn.Module):
-    """The layer in int8 with weights of so many bits."""
+    """The layer in int8, with weights of so many bits as quantisation for the target chooses them."""
 
-    def __init__(self, layer: Layer, bits: int) -> None:
+    def __init__(self, layer: Layer, bits: int, target: str) -> None:
         super().__init__()
-        self.layer, limit = layer, 2 ** (bits - 1)
+        self.layer, machine = layer, load_target(target)
         shape = (layer.outputs, layer.channels // layer.groups, layer.kernel, layer.kernel)
-        # Trained weights are bell-shaped, the largest of a channel at the limit.
+        # Trained weights are bell-shaped.
         weight = torch.randn(shape, generator=torch.Generator().manual_seed(0))
-        weight = weight / weight.abs().amax(dim=(1, 2, 3), keepdim=True) * (limit - 1)
-        self.register_buffer("weight", weight.round().to(torch.int8))
+        scales = larger_scales(
+            weight, weight_scales(weight, bits), bits, lambda steps: suit(steps, layer.groups, machine)
+        )
+        self.register_buffer("weight", to_steps(weight, scales, bits))
         self.register_buffer("bias", torch.zeros(layer.outputs, dtype=torch.int32))
         self.register_buffer("scale", torch.full((layer.outputs,), 0.02 / weight[0].numel()))
 
@@ -96,7 +100,9 @@ class Integer(nn.Module):
 def integer_program(layer: Layer, bits: int, target: str) -> Program:
     """Return the program of one integer layer."""
     x = torch.zeros((1, layer.channels, layer.size, layer.size), dtype=torch.int8)
-    return plan(import_model(Integer(layer, bits), example_inputs=(x,)), name="layer", target=load_target(target))
+    return plan(
+        import_model(Integer(layer, bits, target), example_inputs=(x,)), name="layer", target=load_target(target)
+    )
 
 
 def float_program(layer: Layer, target: str) -> Program:
@@ -170,7 +176,7 @@ def best_seconds(kernels: list[Kernel], budget_s: float) -> list[float]:
 
 def main(
     target: Annotated[str, typer.Option(help="A target that this machine runs.")] = "native",
-    bits: Annotated[int, typer.Option(help="Bits of the weights.")] = 7,
+    bits: Annotated[int, typer.Option(help="Bits of the weights.")] = 8,
     seconds: Annotated[float, typer.Option(help="Seconds of measuring for each layer.")] = 0.3,
 ) -> None:
     """Print 10^9 operations (two for each multiply-accumulate) a second, of int8 and of float32."""

@@ -61,6 +61,7 @@ class Dot:
         prepares: instructions for one word of one pixel.
         load_words: most words of a pixel that one load should fetch.
         extra_registers: registers for constants and what passes by, beside sums and weights.
+        latency: cycles until a sum can be added to again.
         aim: words to be added up before widening, if weights can still be chosen.
     """
 
@@ -72,6 +73,7 @@ class Dot:
     prepares = 0.0
     load_words = 1
     extra_registers = 1
+    latency = 1.0
     aim = 1
 
     def terms(self, weights: np.ndarray) -> int:
@@ -101,6 +103,7 @@ class Vnni(Dot):
     name = "vnni"
     flips = True
     extra_registers = 2
+    latency = 4.0
 
     def add(self, sums: Vector, words: Sequence[tuple[Any, Weights]], lanes: int) -> Vector:
         for x, load in words:

@@ -344,18 +344,37 @@ def _join(vectors: Sequence[Vector], lanes: int) -> Vector:
     return vectors[0] if len(vectors) == 1 else T.bind(tvm.tirx.Shuffle(list(vectors), list(range(lanes))))
 
 
-def tile_cycles(dot: Dot, terms: int, pixels: int, widths: Sequence[int], target: Target) -> float:
-    """Estimate cycles of one word for a tile: multiplies, all vector instructions, or loads."""
+def tile_cycles(dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], target: Target) -> float:
+    """Estimate cycles of a tile: `words` of every pixel, conversion, stores."""
     rate = max(1.0, target.fma_per_cycle / target.lanes())
-    x86 = target.architecture == "x86_64"
-    ports = 2 * rate if x86 else 2.0
     registers = pixels * len(widths)
-    widened = 1.0 if dot.others else 0.0
-    multiplies = registers * (dot.multiplies - (widened if x86 and terms > 1 else 0.0) * (1 - 1 / terms))
+    if target.architecture == "x86_64":
+        word = _x86_word_cycles(dot, terms, words, pixels, widths, target, rate)
+        # Narrowing four registers takes hardly more instructions than narrowing two.
+        finish = sum({4: 20, 2: 11, 1: 8}[count] for _, count in pieces(len(widths), 4)) / (2 * rate)
+        return words * word + pixels * (finish + 3) + 3
+    multiplies = registers * dot.multiplies
     others = registers * dot.others / terms + pixels * dot.prepares
-    loads = (pixels / dot.load_words + len(widths)) / (2 if x86 or rate > 1 else 1)
-    latency = 4.0 if len(widths) * pixels < 8 else 0.0
-    return max(multiplies / rate, (multiplies + others) / ports, loads, latency) + 0.04 * loads
+    loads = (pixels / dot.load_words + len(widths)) / (2 if rate > 1 else 1)
+    latency = 4.0 if registers < 8 else 0.0
+    word = max(multiplies / rate, (multiplies + others) / 2, loads, latency) + 0.04 * loads
+    return words * word + registers * 6 + 10
+
+
+def _x86_word_cycles(
+    dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], target: Target, rate: float
+) -> float:
+    """Estimate cycles of one word for a tile: multiplies, all vector instructions, loads, or the sums' latency."""
+    registers, vectors = pixels * len(widths), len(widths)
+    multiplies = registers * (dot.multiplies - (1 - 1 / terms))
+    # Weights of a block that the first cache does not hold come at half the rate.
+    weight_loads = vectors * (1 if words * WORD * sum(widths) < 0.9 * target.cache.l1_bytes else 2)
+    loads = (pixels + weight_loads) / 2
+    # Sums, words, weights that several pixels share, and what passes by.
+    needed = registers + terms * (1 + (vectors if pixels > 1 else 0)) + dot.extra_registers - 1
+    spilled = max(0, needed - target.vector_registers)
+    work = max(multiplies / rate, (multiplies + registers * dot.others) / (2 * rate), loads, dot.latency)
+    return work + 0.1 * pixels + 0.05 * spilled
 
 
 def tile_counts(width: int, pixels: int) -> list[tuple[int, int]]:

@@ -226,9 +226,7 @@ class IntegerConvolution(Defaults):
         for tail in columns.kinds():
             widths = columns.widths(tail)
             for pixels, count in tile_counts(problem.columns.output_size, knob.tail_pixels if tail else knob.pixels):
-                one = words * tile_cycles(dot, problem.terms, pixels, widths, target)
-                # Filling and storing the registers, for each tile once.
-                one += pixels * len(widths) * 6 + 10
+                one = tile_cycles(dot, problem.terms, words, pixels, widths, target)
                 cycles += count * one * (1 if tail else columns.full)
         elements = problem.batch * problem.groups * problem.rows.output_size * problem.out_channels
         extra = epilogue_cycles(problem.epilogue, elements * problem.columns.output_size, target)

@@ -185,8 +185,7 @@ class IntegerMatrixProduct(Defaults):
             widths = columns.widths(tail)
             for rows, count in ((knob.tile_rows, full), (rest, 1 if rest else 0)):
                 if count:
-                    one = words * tile_cycles(dot, problem.terms, rows, widths, target)
-                    one += rows * len(widths) * 6 + 10
+                    one = tile_cycles(dot, problem.terms, words, rows, widths, target)
                     cycles += count * one * (1 if tail else columns.full)
         elements = prod(problem.outer) * problem.rows * problem.columns
         return cycles * prod(problem.outer) + epilogue_cycles(problem.epilogue, elements, target)
