@@ -42,15 +42,9 @@ def spectrum(matrix: Tensor, root: Tensor | None = None) -> Spectrum:
 
     Args:
         matrix: (m, n), W.
-        root: (any, n), R.
+        root: (any, n) float64, R.
     """
     matrix = matrix.double()
-    seen = matrix if root is None else matrix @ _square(root.double()).t()
+    seen = matrix if root is None else matrix @ root.t()
     left, singular, _ = torch.linalg.svd(seen, full_matrices=False)
     return Spectrum(left, left.t() @ matrix, singular.square())
-
-
-def _square(root: Tensor) -> Tensor:
-    """Return a matrix R with the same R'R and no more rows than columns."""
-    rows, columns = root.shape
-    return torch.linalg.qr(root, mode="r").R if rows > columns else root

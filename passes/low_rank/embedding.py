@@ -1,13 +1,13 @@
 """Embeddings as a narrow table and a small product behind it."""
 
 import torch
+from torch import Tensor
 from torch.fx import Node
 
 from prunus.passes.arguments import arguments
 from prunus.passes.emit import Emitter, replace
 from prunus.passes.graph import Graph, aten, get_constant
-from prunus.passes.low_rank.evidence import Evidence
-from prunus.passes.low_rank.factors import Factors, Stage, part_name, round_up, same_kind
+from prunus.passes.low_rank.factors import Factors, Stage, part_name, same_kind
 from prunus.passes.low_rank.layers import Table
 
 
@@ -17,23 +17,25 @@ class EmbeddingSvd:
     before:  embedding(T, i), T (rows, D)
     after:   linear(embedding(A, i), B), A (rows, r), B (D, r)
 
-    B are the first eigenvectors of T' diag(counts) T, A = T B; every row counts as picked once more than it was. There
-    is no bias, so that layers behind it can take B in (`absorb`).
+    B are the first eigenvectors of T' diag(counts) T, and A = T B. There is no bias, so that layers behind it can take
+    B in (`absorb`).
+
+    Args:
+        table: the embedding.
+        counts: (rows,) float64, how often each row is picked.
     """
 
-    def __init__(self, table: Table, evidence: Evidence) -> None:
+    def __init__(self, table: Table, counts: Tensor) -> None:
         self.table = table
         rows = table.weight.double()
-        counts = torch.ones(len(rows), dtype=torch.float64) if evidence.columns is None else evidence.columns + 1
         self.variance = float((counts[:, None] * (rows - (counts @ rows) / counts.sum()).square()).sum())
         energies, basis = torch.linalg.eigh(rows.t() @ (counts[:, None] * rows))
         self.energies, self.basis = energies.flip(0).clamp(min=0), basis.flip(1)
 
     def cut(self, error: float, multiple: int) -> Factors | None:
         """See `Method`."""
-        full = len(self.energies)
-        ranks = [rank for rank in range(multiple, full, multiple) if self._error(rank) <= error]
-        return self.at(round_up(ranks[0], multiple, full)) if ranks else None
+        ranks = range(multiple, len(self.energies), multiple)
+        return next((self.at(rank) for rank in ranks if self._error(rank) <= error), None)
 
     def at(self, rank: int) -> Factors:
         """Return the factors of one rank."""

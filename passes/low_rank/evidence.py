@@ -1,90 +1,125 @@
-"""What layers read on calibration inputs: a random choice of columns, or nothing at all."""
+"""What layers read on calibration inputs: the covariance of columns, or nothing at all."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from prunus.errors import LowRankError
-from prunus.passes.graph import Graph
+from prunus.passes.graph import Graph, inputs, shape
 from prunus.passes.low_rank.layers import Layer, Table
 from prunus.passes.quantize.watch import watch
 from prunus.passes.recovery import Batches
 
-# So many columns settle a covariance of some hundred channels; and so many numbers (16 MB) are kept for one layer.
-_COLUMNS = 8192
-_NUMBERS = 1 << 22
-# Directions that the samples never showed count a little, since other inputs may: this share of the mean energy.
+# So many columns for each number of a column, and so many multiplications for the covariance of one layer, at most.
+_COLUMNS, _MACS = 16, 1 << 37
+# The least share of a covariance that is the same in all directions: other inputs may go where no sample went.
 _RIDGE = 1e-3
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What one layer reads.
+    """What one layer reads, as the moments of its columns: (I, *kernel), what one output position reads.
 
     Attributes:
-        columns: (count, I, *kernel) float32, each what one output position reads; None where nothing is known, and then
-            every input counts the same.
+        size: (I, *kernel).
+        mean: (I, *kernel) float64; None where nothing is known, and then every input counts the same.
+        covariance: (n, n) float64, n = I * kernel, divided by the number of columns.
+        fourth: sum of the fourth powers of the lengths of the columns' deviations from the mean, about.
+        count: columns that were seen.
     """
 
-    columns: Tensor | None = None
+    size: tuple[int, ...]
+    mean: Tensor | None = None
+    covariance: Tensor | None = None
+    fourth: float = 0.0
+    count: int = 0
 
     @cached_property
-    def mean(self) -> Tensor | None:
-        """Mean of what is read, (I, *kernel) float64."""
-        return None if self.columns is None else self.columns.double().mean(0)
+    def shrunk(self) -> Tensor | None:
+        """The covariance with a share of its mean variance in all directions, after Ledoit and Wolf 2004.
 
-    @cached_property
-    def centred(self) -> Tensor | None:
-        """The columns less their mean, (count, I * kernel) float64, scaled so that squares add up to means."""
-        if self.columns is None or self.mean is None:
+        "A well-conditioned estimator for large-dimensional covariance matrices": the share is near 1 where there are
+        far fewer columns than numbers in each.
+        """
+        if self.covariance is None:
             return None
-        return (self.columns.double() - self.mean).flatten(1) / math.sqrt(len(self.columns))
+        size = len(self.covariance)
+        identity = torch.eye(size, dtype=torch.float64)
+        variance, norm = float(self.covariance.trace()) / size, float(self.covariance.square().sum())
+        if variance <= 0:
+            return identity
+        noise = (self.fourth / self.count - norm) / self.count
+        spread = norm - variance**2 * size
+        share = min(1.0, max(_RIDGE, noise / spread if spread > 0 else 1.0))
+        return (1 - share) * self.covariance + share * variance * identity
 
+    @cached_property
     def root(self) -> Tensor | None:
-        """Return R with R'R the covariance of (I * kernel) numbers, a small ridge added."""
-        return None if self.centred is None else _with_ridge(self.centred)
+        """R with R'R the shrunk covariance."""
+        return None if self.shrunk is None else torch.linalg.cholesky(self.shrunk).t()
 
-    def root_along(self, *dims: int) -> Tensor | None:
-        """Return the same for the dimensions `dims` of (I, *kernel) alone, over all places of the others."""
-        if self.columns is None or self.centred is None:
+    def root_along(self, dims: int) -> Tensor | None:
+        """Return the same for the first `dims` dimensions of columns alone, over all places of the others."""
+        if self.shrunk is None:
             return None
-        whole = self.centred.reshape(len(self.columns), *self.columns.shape[1:])
-        others = [dim for dim in range(whole.dim()) if dim - 1 not in dims]
-        size = math.prod(self.columns.shape[1 + dim] for dim in dims)
-        return _with_ridge(whole.permute(*others, *(1 + dim for dim in dims)).reshape(-1, size))
-
-    def energy(self, weight: Tensor) -> float:
-        """Return the variance of what a weight (O, I, *kernel) makes of the columns, summed over the outputs."""
-        matrix = weight.double().flatten(1)
-        return float((matrix if self.centred is None else self.centred @ matrix.t()).square().sum())
+        first, others = math.prod(self.size[:dims]), math.prod(self.size[dims:])
+        blocks = self.shrunk.reshape(first, others, first, others)
+        return torch.linalg.cholesky(torch.einsum("akbk->ab", blocks)).t()
 
     def error(self, weight: Tensor, instead: Tensor) -> float:
-        """Return the share of the outputs' variance that is lost with `instead` of `weight`."""
-        whole = self.energy(weight)
-        return self.energy(weight.double() - instead.double()) / whole if whole > 0 else 0.0
+        """Return the share of the variance of a layer's outputs that is lost on the columns with `instead` of `weight`.
+
+        Both are (O, I, *kernel). Without columns it is the share of the squares of the weights.
+        """
+        return _error(weight, instead, self.covariance)
+
+    def expected_error(self, weight: Tensor, instead: Tensor) -> float:
+        """Return the same for the shrunk covariance: what other inputs are expected to lose."""
+        return _error(weight, instead, self.shrunk)
 
 
-def _with_ridge(root: Tensor) -> Tensor:
-    size = root.shape[1]
-    scale = math.sqrt(_RIDGE * float(root.square().sum()) / size)
-    return torch.cat([root, scale * torch.eye(size, dtype=root.dtype)]) if scale > 0 else torch.eye(size).double()
+@dataclass(frozen=True)
+class Collected:
+    """What calibration showed.
+
+    Attributes:
+        layers: by name of the node.
+        tables: how often each row is picked, (rows,) float64, by name of the node.
+    """
+
+    layers: Mapping[str, Evidence] = field(default_factory=dict)
+    tables: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def of(self, layer: Layer) -> Evidence:
+        return self.layers.get(layer.name, Evidence(tuple(layer.weight.shape[1:])))
+
+    def counts(self, table: Table) -> Tensor:
+        """Return the counts of a table; every row counts as picked once more than it was."""
+        return 1 + self.tables.get(table.name, torch.zeros(len(table.weight), dtype=torch.float64))
 
 
-def collect(graph: Graph, layers: list[Layer], tables: list[Table], batches: Batches) -> Mapping[str, Evidence]:
-    """Run calibration samples and return the evidence of each layer, by the name of its node.
+def _error(weight: Tensor, instead: Tensor, covariance: Tensor | None) -> float:
+    whole, lost = (
+        float(((matrix if covariance is None else matrix @ covariance) * matrix).sum())
+        for matrix in (weight.double().flatten(1), (weight.double() - instead.double()).flatten(1))
+    )
+    return max(lost, 0.0) / whole if whole > 0 else 0.0
 
-    Of a table, the columns are how often each row is picked: (rows,) counts.
+
+def collect(graph: Graph, layers: list[Layer], tables: list[Table], batches: Batches) -> Collected:
+    """Run calibration samples and return what each layer reads, by the name of its node.
 
     Raises:
         LowRankError: NaN or infinite numbers on the way.
         InputError: samples that do not fit the graph.
     """
     generator = torch.Generator().manual_seed(0)
-    kept = {layer.name: _Columns(layer, generator) for layer in layers}
+    runs = len(batches) / max(1, shape(inputs(graph)[0])[0])
+    kept = {layer.name: _Moments(layer, runs, generator) for layer in layers}
     counts = {table.name: torch.zeros(len(table.weight), dtype=torch.float64) for table in tables}
     readers: dict[str, list[Layer | Table]] = {}
     everything: list[Layer | Table] = [*layers, *tables]
@@ -99,19 +134,20 @@ def collect(graph: Graph, layers: list[Layer], tables: list[Table], batches: Bat
                 kept[one.name].add(read)
 
     watch(graph, batches, readers, see)
-    found = {name: Evidence(columns.columns) for name, columns in kept.items()}
-    return {**found, **{name: Evidence(count) for name, count in counts.items()}}
+    return Collected({name: moments.evidence() for name, moments in kept.items()}, counts)
 
 
-class _Columns:
-    """A uniform choice among all columns that a layer reads: those with the largest random keys."""
+class _Moments:
+    """Sums over a random choice of the columns that a layer reads, all of them where there are few."""
 
-    def __init__(self, layer: Layer, generator: torch.Generator) -> None:
-        size = layer.weight[0].numel()
+    def __init__(self, layer: Layer, runs: float, generator: torch.Generator) -> None:
         self.layer, self.generator = layer, generator
-        self.count = max(1, min(_COLUMNS, _NUMBERS // size))
-        self.columns = torch.empty(0, *layer.weight.shape[1:])
-        self.keys = torch.empty(0)
+        size = layer.weight[0].numel()
+        places = math.prod(shape(layer.node)) / len(layer.weight) * runs
+        self.share = min(_COLUMNS * size, _MACS / size**2) / places
+        self.shift: Tensor | None = None
+        self.sum, self.squares = torch.zeros(size).double(), torch.zeros(size, size).double()
+        self.fourth, self.count = 0.0, 0
 
     def add(self, read: Tensor) -> None:
         if not bool(torch.isfinite(read).all()):
@@ -120,15 +156,26 @@ class _Columns:
                 expected="finite activations", do="look for bad samples, or leave the layer out: keep=[...]",
             )  # fmt: skip
         windows = self.layer.windows(read)
-        places = math.prod(windows.shape[: windows.dim() - self.layer.weight.dim() + 1])
-        keys = torch.rand(places, generator=self.generator)
-        least = float(self.keys.min()) if len(self.keys) == self.count else -1.0
-        chosen = (keys > least).nonzero()[:, 0]
-        if len(chosen) > self.count:
-            chosen = chosen[keys[chosen].topk(self.count).indices]
-        index = torch.unravel_index(chosen, windows.shape[: windows.dim() - self.layer.weight.dim() + 1])
-        self.columns = torch.cat([self.columns, windows[index].float()])
-        self.keys = torch.cat([self.keys, keys[chosen]])
-        if len(self.keys) > self.count:
-            best = self.keys.topk(self.count).indices
-            self.columns, self.keys = self.columns[best], self.keys[best]
+        places = windows.shape[: windows.dim() - self.layer.weight.dim() + 1]
+        if self.share < 1:
+            chosen = (torch.rand(places, generator=self.generator) < self.share).nonzero(as_tuple=True)
+            columns = windows[chosen].flatten(1)
+        else:
+            columns = windows.reshape(-1, len(self.sum))
+        if not len(columns):
+            return
+        if self.shift is None:  # keeps sums of squares small where means are large
+            self.shift = columns.mean(0)
+        columns = (columns - self.shift).double()
+        self.sum += columns.sum(0)
+        self.squares += columns.t() @ columns
+        self.fourth += float(columns.square().sum(1).square().sum())
+        self.count += len(columns)
+
+    def evidence(self) -> Evidence:
+        size = tuple(self.layer.weight.shape[1:])
+        if self.shift is None:
+            return Evidence(size)
+        mean = self.sum / self.count
+        covariance = self.squares / self.count - torch.outer(mean, mean)
+        return Evidence(size, (self.shift + mean).reshape(size), covariance, self.fourth, self.count)

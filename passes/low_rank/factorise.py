@@ -11,12 +11,12 @@ from prunus.compression import LowRank
 from prunus.errors import InputError, LowRankError
 from prunus.passes.graph import Graph, calls, copy_graph, refresh, set_constant
 from prunus.passes.low_rank.absorb import absorb
-from prunus.passes.low_rank.choose import Chooser, graph_bytes
+from prunus.passes.low_rank.choose import Chooser, Limit, graph_bytes
 from prunus.passes.low_rank.embedding import write_table
-from prunus.passes.low_rank.evidence import Evidence, collect
+from prunus.passes.low_rank.evidence import Collected, collect
 from prunus.passes.low_rank.factors import Factors, write
-from prunus.passes.low_rank.layers import Table, find_layers
-from prunus.passes.low_rank.outputs import lost_variance
+from prunus.passes.low_rank.layers import Layer, Table, find_layers
+from prunus.passes.low_rank.outputs import OutputLoss
 from prunus.passes.low_rank.plan import LayerRow, LowRankPlan
 from prunus.passes.prune.latency import EstimatedLatency, LatencyModel
 from prunus.passes.prune.pruner import Evaluate, accuracy_of, canonical
@@ -25,10 +25,14 @@ from prunus.passes.split_recurrent import GRU, LSTM, PLAIN, split_recurrent
 from prunus.targets import Target, load_target
 
 _DEFAULT_ERROR = 0.02
-# How often errors are halved before the graph stays as it is.
-_HALVINGS = 6
-# Errors that are tried for a budget of bytes; the smallest that reaches it is taken.
-_ERRORS = tuple(10 ** (-4 + 4 * step / 64) for step in range(64))
+# How often a limit is lowered before the graph stays as it is.
+_ATTEMPTS = 6
+# Prices of a byte that are tried for a budget of bytes; the smallest that reaches it is taken.
+_PRICES = tuple(1e-12 * 2 ** (step / 4) for step in range(160))
+# Ranks fill vectors; with lanes of more than these, halves of them are good enough.
+_MULTIPLE = 8
+# The error near which sensitivities are measured.
+_PROBE = 0.1
 
 
 def low_rank(
@@ -56,7 +60,7 @@ def low_rank(
             on these samples; without, one of weights.
         target: whose vectors ranks suit, and whose time counts.
         evaluate: takes a function that runs a graph and returns an accuracy, higher is better.
-        max_drop: how much of the accuracy may be lost; errors are halved until it holds.
+        max_drop: how much of the accuracy may be lost; less is done until it holds.
         fine_tune: trains the graph in place before it is evaluated.
         latency: tells the time of a graph; by default the planner's estimate for `target`.
 
@@ -68,30 +72,28 @@ def low_rank(
     config = config or LowRank()
     machine = load_target(target)
     search = _Search(canonical(graph), config, calibration, machine, latency or EstimatedLatency(machine))
-    error = search.first_error()
+    limit = search.first_limit()
     baseline = accuracy_of(evaluate, search.original) if evaluate else 0.0
     notes: list[str] = []
-    for _ in range(_HALVINGS):
-        result = search.at(error)
+    for _ in range(_ATTEMPTS):
+        result = search.at(limit)
         plan: LowRankPlan = result.meta["low_rank"]
         if not plan.factorised:
             return _with_notes(result, notes)
         broken = ""
         if config.max_total_error is not None and (plan.total_error or 0.0) > config.max_total_error:
             broken = f"outputs lose {plan.total_error:.4f}, at most {config.max_total_error:g} wanted"
-        elif evaluate:
+        else:
             if fine_tune:
                 fine_tune(result)
-            found = accuracy_of(evaluate, result)
+            found = accuracy_of(evaluate, result) if evaluate else 0.0
             if not found >= baseline - max_drop:
                 broken = f"accuracy {found:.4f}, at least {baseline - max_drop:.4f} wanted"
-        elif fine_tune:
-            fine_tune(result)
         if not broken:
             return _with_notes(result, notes)
-        notes.append(f"an error of {error:.3g} for each layer taken back: {broken}")
-        error /= 2
-    return _with_notes(search.at(0.0), notes)
+        notes.append(f"{limit} taken back: {broken}")
+        limit = limit.lowered()
+    return _with_notes(search.at(Limit()), notes)
 
 
 def _with_notes(graph: Graph, notes: list[str]) -> Graph:
@@ -121,88 +123,140 @@ class _Search:
         self.original, self.config, self.latency = graph, config, latency
         self.graph = _without_networks(graph)
         self.layers, self.tables, self.refused = find_layers(self.graph, config.keep)
+        self.everything: list[Layer | Table] = [*self.layers, *self.tables]
         self.batches = None if calibration is None else Batches(calibration)
         if self.batches is None and config.max_total_error is not None:
             raise InputError(
                 "max_total_error= is measured on calibration inputs, and there are none",
                 expected="batches of inputs, without labels", do="pass calibration=[x, ...]",
             )  # fmt: skip
-        evidence: Mapping[str, Evidence] = {}
+        collected, self.loss = Collected(), None
         if self.batches is not None:
-            evidence = collect(self.graph, self.layers, self.tables, self.batches)
-        self.chooser = Chooser(config, evidence, latency, config.multiple_of or target.lanes())
+            collected = collect(self.graph, self.layers, self.tables, self.batches)
+            self.loss = OutputLoss(graph, self.batches)
+        self._table_ms: dict[tuple[str, tuple[int, ...]], float] = {}
+        self.chooser = Chooser(config, collected, latency, config.multiple_of or min(_MULTIPLE, target.lanes()))
         self.bytes, self.ms = graph_bytes(graph), latency.latency_ms(graph)
 
-    def first_error(self) -> float:
-        """Return the error that the budget stands for.
+    def first_limit(self) -> Limit:
+        """Return the limit that the budget stands for.
 
         Raises:
-            LowRankError: bytes that no error reaches.
+            LowRankError: bytes that no price reaches.
         """
         if self.config.bytes is None:
-            return _DEFAULT_ERROR if self.config.max_error is None else self.config.max_error
-        low, high = 0, len(_ERRORS)
+            return Limit(_DEFAULT_ERROR if self.config.max_error is None else self.config.max_error)
+        if self.loss is not None:
+            self.chooser.sensitivity = self._sensitivities(self.loss)
+        low, high = 0, len(_PRICES)
         while low < high:
             middle = (low + high) // 2
-            reached = graph_bytes(self._write(self._choose(_ERRORS[middle]))) <= self.config.bytes * self.bytes
+            reached = self._share(_PRICES[middle]) <= self.config.bytes
             low, high = (low, middle) if reached else (middle + 1, high)
-        if low < len(_ERRORS):
-            return _ERRORS[low]
-        least = graph_bytes(self._write(self._choose(_ERRORS[-1]))) / self.bytes
+        if low < len(_PRICES):
+            return Limit(price=_PRICES[low], within=self.config.bytes * self.bytes)
+        least = self._share(_PRICES[-1])
         raise LowRankError(
             f"bytes={self.config.bytes:g} cannot be reached: the smallest value is {least:.3f}",
             expected=f"bytes={least:.3f} or more",
             do='ask for less, lower multiple_of=, write save="bytes", or take patterns out of keep=',
         )
 
-    def at(self, error: float) -> Graph:
-        """Return the graph in which each layer loses at most `error`."""
-        choice = self._choose(error)
-        result = self._write(choice) if choice.factors else _owned(self.original)
+    def at(self, limit: Limit) -> Graph:
+        """Return the graph under a limit."""
+        choice = self._choose(limit)
+        if limit.within and choice.factors:
+            choice = self._raised(choice, limit.within)
+        result = self._write(choice.factors) if choice.factors else _owned(self.original)
         result.meta["low_rank"] = LowRankPlan(
             rows=choice.rows,
             save=self.config.save,
-            max_error=error,
+            limit=str(limit),
             bytes_before=self.bytes,
             bytes_after=graph_bytes(result),
             ms_before=self.ms,
             ms_after=self.latency.latency_ms(result),
-            total_error=None if self.batches is None else lost_variance(self.original, result, self.batches),
+            total_error=None if self.loss is None else self.loss.of(result),
         )
         return result
 
-    def _choose(self, error: float) -> _Choice:
+    def _share(self, price: float) -> float:
+        """Return the share of the bytes that stays under a price."""
+        return graph_bytes(self._write(self._choose(Limit(price=price)).factors)) / self.bytes
+
+    def _sensitivities(self, loss: OutputLoss) -> dict[str, float]:
+        """Return what the outputs lose for each share of a layer's variance: measured with one layer cut at a time."""
+        found = {}
+        for layer in self.everything:
+            options = self.chooser.options(layer)
+            probe = min(options, key=lambda factors: abs(factors.error - _PROBE), default=None)
+            if probe is not None and probe.error > 0:
+                found[layer.name] = loss.of(self._write({layer.name: probe})) / probe.error
+        return found
+
+    def _raised(self, choice: _Choice, within: float) -> _Choice:
+        """Raise ranks one by one, where each byte keeps most, as long as the graph stays within some bytes."""
+        found = dict(choice.factors)
+        raised = True
+        while raised:
+            raised = False
+            steps = [
+                (self.chooser.sensitivity.get(layer.name, 1.0) * (found[layer.name].error - more.error)
+                 / (more.bytes - found[layer.name].bytes), layer, more)
+                for layer in self.everything if layer.name in found
+                for more in self.chooser.options(layer)
+                if more.bytes > found[layer.name].bytes and more.error < found[layer.name].error
+            ]  # fmt: skip
+            for _, layer, more in sorted(steps, key=lambda step: -step[0]):
+                fits = graph_bytes(self._write({**found, layer.name: more})) <= within
+                if fits and not self.chooser.too_little(self._filled(self.chooser.row(layer), layer, more)):
+                    found[layer.name] = more
+                    raised = True
+                    break
+        by_name = {layer.name: layer for layer in self.everything}
+        rows = (
+            self._filled(row, by_name[row.name], found[row.name]) if row.name in found else row for row in choice.rows
+        )
+        return _Choice(found, tuple(rows))
+
+    def _choose(self, limit: Limit) -> _Choice:
         rows = {one.name: LayerRow(one.name, one.weight, bytes_before=one.bytes, bytes_after=one.bytes, why=one.why)
                 for one in self.refused}  # fmt: skip
-        factors: dict[str, Factors] = {}
-        for layer in self.layers:
-            rows[layer.name], found = self.chooser.layer(layer, error)
-            if found is not None:
-                factors[layer.name] = found
-        for table in self.tables:
-            rows[table.name], found = self._table(table, error)
-            if found is not None:
-                factors[table.name] = found
+        found: dict[str, Factors] = {}
+        for layer in self.everything:
+            row, chosen = self.chooser.row(layer), self.chooser.choose(layer, limit)
+            if isinstance(chosen, Factors):
+                row = self._filled(row, layer, chosen)
+                why = self.chooser.too_little(row)
+                if not why:
+                    found[layer.name] = chosen
+                row = replace(row, method="", bytes_after=row.bytes_before, why=why) if why else row
+            else:
+                row = replace(row, why=chosen)
+            rows[layer.name] = row
         order = [node.name for node in calls(self.graph) if node.name in rows]
-        return _Choice(factors, tuple(rows[name] for name in order))
+        return _Choice(found, tuple(rows[name] for name in order))
 
-    def _table(self, table: Table, error: float) -> tuple[LayerRow, Factors | None]:
-        """Decide on a table by the time of the whole graph: what follows may take its product in."""
-        row, factors = self.chooser.table(table, error, self.ms)
-        if factors is None:
-            return row, None
-        alone = self._write(_Choice({table.name: factors}, ()))
-        row = replace(row, ms_after=self.latency.latency_ms(alone))
-        why = self.chooser.too_little(row)
-        return (replace(row, method="", bytes_after=row.bytes_before, why=why), None) if why else (row, factors)
+    def _filled(self, row: LayerRow, layer: Layer | Table, factors: Factors) -> LayerRow:
+        """Fill in what factors do; the time of a table is that of the graph, since layers may take its product in."""
+        row = replace(
+            row, method=factors.method, ranks=factors.ranks, full_ranks=factors.full_ranks, error=factors.error,
+            bytes_after=factors.bytes,
+        )  # fmt: skip
+        if isinstance(layer, Layer):
+            return replace(row, ms_after=self.chooser.ms(layer, factors))
+        key = (layer.name, factors.ranks)
+        if key not in self._table_ms:
+            self._table_ms[key] = self.latency.latency_ms(self._write({layer.name: factors}))
+        return replace(row, ms_before=self.ms, ms_after=self._table_ms[key])
 
-    def _write(self, choice: _Choice) -> Graph:
-        """Return a graph of its own with the factors in place."""
+    def _write(self, chosen: Mapping[str, Factors]) -> Graph:
+        """Return a graph of its own with factors in the place of layers."""
         result = _owned(self.graph)
         nodes = {node.name: node for node in calls(result)}
         tables = {table.name for table in self.tables}
         products = []
-        for name, factors in choice.factors.items():
+        for name, factors in chosen.items():
             if name in tables:
                 products.append(write_table(result, nodes[name], factors))
             else:

@@ -12,7 +12,7 @@ from torch.fx import Node
 from prunus.passes.emit import Emitter, replace
 from prunus.passes.graph import Graph, add_constant, aten, get_constant, readers, set_constant, shape, value
 from prunus.passes.low_rank.evidence import Evidence
-from prunus.passes.low_rank.layers import Layer
+from prunus.passes.low_rank.layers import Layer, Table
 
 _CONV = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}
 
@@ -91,13 +91,16 @@ class Method(Protocol):
     """One way of factorising one layer, decomposed once and cut at any error."""
 
     def cut(self, error: float, multiple: int) -> Factors | None:
-        """Return the smallest factors that lose at most `error`, ranks rounded up to a multiple; None if there are none
-        short of the full rank.
+        """Return small factors that lose at most `error`, their ranks rounded up to a multiple.
+
+        None where that takes the full rank.
         """
 
 
-def whole(layer: Layer) -> Factors:
+def whole(layer: Layer | Table) -> Factors:
     """Return a layer as it is, in the form of factors."""
+    if isinstance(layer, Table):
+        return Factors("", (), (), 0.0, (Stage("", layer.weight),), None)
     stage = Stage("", layer.weight, layer.stride, layer.padding, layer.dilation)
     return Factors("", (), (), 0.0, (stage,), layer.bias)
 

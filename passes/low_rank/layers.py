@@ -37,6 +37,11 @@ class Layer:
         return self.node.name
 
     @property
+    def weight_name(self) -> str:
+        """Name of the parameter."""
+        return str(arguments(self.node).weight.target)
+
+    @property
     def reads(self) -> Node:
         node = arguments(self.node).input
         assert isinstance(node, Node)
@@ -67,6 +72,10 @@ class Table:
     @property
     def name(self) -> str:
         return self.node.name
+
+    @property
+    def weight_name(self) -> str:
+        return str(arguments(self.node).weight.target)
 
     @property
     def reads(self) -> Node:

@@ -45,7 +45,7 @@ class LowRankPlan:
     Attributes:
         rows: one for each layer with weights, in the order of the graph.
         save: "time" or "bytes".
-        max_error: the error that each layer was allowed.
+        limit: what each layer was allowed to lose.
         bytes_before, bytes_after: of all tensors of the graph.
         ms_before, ms_after: estimated time of the graph on the target.
         total_error: share of the variance of the graph's outputs that is lost on the calibration inputs, before any
@@ -55,7 +55,7 @@ class LowRankPlan:
 
     rows: tuple[LayerRow, ...]
     save: str
-    max_error: float
+    limit: str
     bytes_before: int
     bytes_after: int
     ms_before: float
@@ -77,7 +77,7 @@ class LowRankPlan:
             yield f"outputs lose {self.total_error:.2%} of their variance before training"
         yield from self.notes
         table = Table(
-            title=f"Layers, each allowed an error of {self.max_error:.3g}", title_justify="left", box=None,
+            title=f"Layers, allowed to lose {self.limit}", title_justify="left", box=None,
             header_style="bold", pad_edge=False,
         )  # fmt: skip
         for heading in ("layer", "method"):

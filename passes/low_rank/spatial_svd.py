@@ -4,7 +4,7 @@ import torch
 
 from prunus.passes.low_rank.algebra import spectrum
 from prunus.passes.low_rank.evidence import Evidence
-from prunus.passes.low_rank.factors import Factors, Stage, moved_bias, round_up
+from prunus.passes.low_rank.factors import Factors, Stage, moved_bias
 from prunus.passes.low_rank.layers import Layer
 
 
@@ -21,7 +21,7 @@ class SpatialSvd:
     def __init__(self, layer: Layer, evidence: Evidence) -> None:
         self.layer, self.evidence = layer, evidence
         matrix = layer.weight.permute(0, 3, 1, 2).flatten(2).flatten(0, 1)  # (O, I, h, w) --> (O * w, I * h)
-        self.spectrum = spectrum(matrix, evidence.root_along(0, 1))
+        self.spectrum = spectrum(matrix, evidence.root_along(2))
 
     @staticmethod
     def suits(layer: Layer) -> bool:
@@ -62,7 +62,7 @@ class SpatialSvd:
         )
 
     def _error(self, rank: int) -> float:
-        return self.evidence.error(self.layer.weight, self._instead(round_up(rank, 1, len(self.spectrum.energies))))
+        return self.evidence.expected_error(self.layer.weight, self._instead(rank))
 
     def _instead(self, rank: int) -> torch.Tensor:
         """Return the weight that both factors together are, (O, I, h, w) float64."""

@@ -18,7 +18,7 @@ class Svd:
 
     def __init__(self, layer: Layer, evidence: Evidence) -> None:
         self.layer, self.evidence = layer, evidence
-        self.spectrum = spectrum(layer.weight.flatten(1), evidence.root())
+        self.spectrum = spectrum(layer.weight.flatten(1), evidence.root)
 
     def cut(self, error: float, multiple: int) -> Factors | None:
         """See `Method`."""

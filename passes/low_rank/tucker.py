@@ -1,6 +1,7 @@
 """Tucker-2: a convolution between fewer channels on both sides."""
 
 import torch
+from torch import Tensor
 
 from prunus.passes.low_rank.algebra import spectrum
 from prunus.passes.low_rank.evidence import Evidence
@@ -23,9 +24,9 @@ class Tucker2:
 
     def __init__(self, layer: Layer, evidence: Evidence, *, by_time: bool) -> None:
         self.layer, self.evidence, self.by_time = layer, evidence, by_time
-        self.outputs = spectrum(layer.weight.flatten(1), evidence.root())
+        self.outputs = spectrum(layer.weight.flatten(1), evidence.root)
         rows = layer.weight.movedim(1, -1).flatten(0, -2)  # (O, I, *kernel) --> (O * kernel, I)
-        self.inputs = spectrum(rows, evidence.root_along(0))
+        self.inputs = spectrum(rows, evidence.root_along(1))
         self.full = (len(self.inputs.energies), len(self.outputs.energies))
 
     @staticmethod
@@ -40,20 +41,17 @@ class Tucker2:
             found = self._cheapest(allowed, multiple)
             if found is None:
                 return None
-            factors = self.at(*found)
-            if factors.error <= error:
-                return factors
-            allowed *= 0.9 * error / factors.error
+            lost = self.evidence.expected_error(self.layer.weight, self._instead(*found))
+            if lost <= error:
+                return self.at(*found)
+            allowed *= 0.9 * error / lost
         return None
 
     def at(self, inner: int, outer: int) -> Factors:
         """Return the factors of `inner` input and `outer` output channels."""
         layer, dims = self.layer, len(self.layer.kernel)
-        left = self.outputs.left[:, :outer]
-        reads = self.inputs.right[:inner]  # (s, I)
-        spread = self.inputs.left[:, :inner].reshape(len(layer.weight), *layer.kernel, inner).movedim(-1, 1)
-        core = torch.einsum("or,os...->rs...", left, spread)
-        instead = torch.einsum("or,rs...,si->oi...", left, core, reads)
+        reads, core, left = self._parts(inner, outer)
+        instead = self._instead(inner, outer)
         ones, zeros = (1,) * dims, (0,) * dims
         return Factors(
             method="tucker2",
@@ -67,6 +65,18 @@ class Tucker2:
             ),
             bias=moved_bias(layer, self.evidence, instead),
         )
+
+    def _parts(self, inner: int, outer: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Return V (s, I), C (r, s, *kernel) and U (O, r) in float64."""
+        layer, left = self.layer, self.outputs.left[:, :outer]
+        spread = self.inputs.left[:, :inner].reshape(len(layer.weight), *layer.kernel, inner).movedim(-1, 1)
+        return self.inputs.right[:inner], torch.einsum("or,os...->rs...", left, spread), left
+
+    def _instead(self, inner: int, outer: int) -> Tensor:
+        """Return the weight that all factors together are, (O, I, *kernel) float64."""
+        reads, core, left = self._parts(inner, outer)
+        whole = torch.einsum("rs...,si->ri...", core, reads)
+        return torch.einsum("or,ri...->oi...", left, whole)
 
     def _cheapest(self, error: float, multiple: int) -> tuple[int, int] | None:
         """Return the cheapest pair of ranks whose errors add up to at most `error`."""

@@ -96,7 +96,7 @@ class LowRank:
         least_saving: share of a layer's time or bytes that factors must save, or the layer stays.
         methods: "svd" for linear layers, recurrent layers and convolutions, "spatial_svd" and "tucker2" for
             convolutions, "embedding" for tables.
-        multiple_of: ranks are multiples of this; by default of the lanes of the target's vectors.
+        multiple_of: ranks are multiples of this; by default of the lanes of the target's vectors, at most 8.
         keep: patterns of layers that stay as they are, "head.*", by names of parameters or of nodes.
 
     Raises:
