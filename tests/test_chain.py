@@ -110,7 +110,7 @@ def test_all_three_on_a_network_with_low_rank() -> None:
 def test_distillation_goes_halfway_back(monkeypatch: pytest.MonkeyPatch) -> None:
     """Teaching that never helps: budgets of 1/16, 1/4 and 1/2 are tried, and the last one is refused too."""
     taught = []
-    monkeypatch.setattr("prunus.chain._Chain._distill", lambda self, graph, frozen=False: taught.append(graph))
+    monkeypatch.setattr("prunus.chain._Chain._train", lambda self, graph, lesson: taught.append(graph))
     torch.manual_seed(0)
     module = nn.Sequential(nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 8)).eval()
     x = torch.randn(300, 64)
@@ -159,6 +159,26 @@ def test_robustness_is_measured(pictures: tuple[torch.Tensor, torch.Tensor]) -> 
 def test_fine_tune_says_what_it_takes(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
     with pytest.raises(InputError, match="fine_tune='distil'"):
         prunus.compile(load(), example_inputs=(pictures[0][:1],), prune=prunus.Prune(macs=0.5), fine_tune="distil")
+
+
+def test_quantized_through_training(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:
+    """A short lesson makes 4 bits better than rounding alone, on the calibration inputs themselves."""
+    samples, _ = pictures
+    module = load()
+    with torch.no_grad():
+        truth = module(samples)
+    errors = []
+    for training in (None, "lsq"):
+        artifact = prunus.compile(
+            module, example_inputs=(samples[:1],), name="net", fine_tune=prunus.Distill(steps=40, batch_size=25),
+            quantize=prunus.Quantize(calibration=[samples], bits=4, where="everywhere", training=training),
+        )  # fmt: skip
+        found = artifact.run_samples(samples)
+        torch.testing.assert_close(found[:5], torch.cat([artifact.module(one[None])[0] for one in samples[:5]]))
+        errors.append(float((found - truth).square().mean()))
+    assert errors[1] < 0.8 * errors[0]
+    with torch.no_grad():
+        assert torch.equal(module(samples), truth)  # the user's weights stay as they are
 
 
 def test_distillation_needs_inputs(pictures: tuple[torch.Tensor, torch.Tensor]) -> None:

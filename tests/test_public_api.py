@@ -18,6 +18,7 @@ HEAVY = {"torch", "tvm", "onnx", "networkx", "tvm_ffi", "rich", "typer"}
 def test_names() -> None:
     assert prunus.__all__ == [
         "Artifact",
+        "Distill",
         "LowRank",
         "Prune",
         "PrunusError",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from prunus.passes.plugins import graph_pass
     from prunus.passes.prune import prune
     from prunus.passes.quantize import quantize
+    from prunus.passes.recovery import Distill
     from prunus.pipeline import compile
     from prunus.targets import Target, load_target, target_names
     from prunus.tuning import Tune
@@ -27,6 +28,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Artifact": "prunus.artifact",
+    "Distill": "prunus.passes.recovery",
     "LowRank": "prunus.compression",
     "Prune": "prunus.compression",
     "PrunusError": "prunus.errors",
@@ -47,6 +49,7 @@ _HOMES = {
 # Spelled out, and not made from the table above, so that type checkers see what is exported.
 __all__ = [
     "Artifact",
+    "Distill",
     "LowRank",
     "Prune",
     "PrunusError",

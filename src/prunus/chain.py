@@ -3,8 +3,9 @@
 import copy
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prunus.compression import LowRank, Prune, Quantize
 from prunus.contract import Contract, Evaluate, Verdict
@@ -14,10 +15,10 @@ from prunus.targets import Target
 
 if TYPE_CHECKING:
     from prunus.passes.graph import Graph
-    from prunus.passes.recovery import Batches
+    from prunus.passes.recovery import Batches, Distill
 
-FineTune = Callable[[Any], None] | str | None
-"""A function that trains a module in place, "distill", or nothing."""
+FineTune: TypeAlias = "Callable[[Any], None] | str | Distill | None"
+"""A function that trains a module in place, "distill" or a `prunus.Distill`, or nothing."""
 
 Progress = Callable[[str, int, int], None]
 
@@ -57,7 +58,7 @@ def compress(
         evaluate, max_drop: the contract. Pruning stops before the step that breaks it, and with "distill" tries again
             halfway; errors of factors are halved until it holds; the loudest integer layers stay in float32.
         robustness, max_robust_drop: the same for accuracy under noise, blur, brightness and FGSM.
-        seed: of distillation.
+        seed: of "distill".
         progress: called as steps go on.
 
     Raises:
@@ -65,9 +66,12 @@ def compress(
         PruneError, LowRankError, QuantizeError: as `passes.prune`, `passes.low_rank`, `passes.quantize`.
     """
     from prunus.passes import CANONICAL, run_passes
+    from prunus.passes.recovery import Distill
 
-    if isinstance(fine_tune, str) and fine_tune != "distill":
+    if not (fine_tune in (None, "distill") or isinstance(fine_tune, Distill) or callable(fine_tune)):
         raise InputError(f"fine_tune={fine_tune!r}", expected='a function that trains a module, or "distill"')
+    lesson = Distill(seed=seed) if fine_tune == "distill" else fine_tune if isinstance(fine_tune, Distill) else None
+    trainer = fine_tune if callable(fine_tune) else None
     original = run_passes(graph, CANONICAL)
     given = calibration if calibration is not None else quantize.calibration if quantize is not None else None
     samples = None if given is None else list(given)
@@ -76,10 +80,7 @@ def compress(
     contract = Contract(
         original, evaluate, max_drop=max_drop, robustness=robustness, max_robust_drop=max_robust_drop
     )  # fmt: skip
-    chain = _Chain(
-        original, target, samples, fine_tune, contract, seed,
-        progress or (lambda step, done, total: None),
-    )  # fmt: skip
+    chain = _Chain(original, target, samples, lesson, trainer, contract, progress or (lambda step, done, total: None))
     if prune is not None:
         chain.prune(prune)
     if low_rank is not None:
@@ -98,16 +99,17 @@ class _Chain:
         original: "Graph",
         target: Target,
         samples: list[Any] | None,
-        fine_tune: FineTune,
+        lesson: "Distill | None",
+        trainer: Callable[[Any], None] | None,
         contract: Contract,
-        seed: int,
         progress: Progress,
     ) -> None:
         self.original, self.graph = original, original
-        self.target, self.fine_tune, self.contract, self.seed = target, fine_tune, contract, seed
+        self.target, self.contract = target, contract
+        self.lesson, self.trainer = lesson, trainer
         self.progress = progress
         self.samples = samples
-        self.rows = [_row("original", original, contract.baseline)]
+        self.rows = [self._row("original", original, contract.baseline)]
 
     def prune(self, config: Prune) -> None:
         """Prune in steps, train, and stop before the step that breaks the contract."""
@@ -117,7 +119,7 @@ class _Chain:
             pruned = self._pruned(config)
             verdict = self.contract.judge(pruned)
             breach = self.contract.breach(verdict)
-            if not breach or self.fine_tune != "distill":
+            if not breach or self.lesson is None:
                 break
             plan = pruned.meta["prune"]
             halfway = config.amount**0.5 * (plan.before**0.5 if config.budget == "latency_ms" else 1.0)
@@ -129,18 +131,17 @@ class _Chain:
         """Prune to a budget; distillation is one long lesson at the end, of which steps on the way know nothing yet."""
         from prunus.passes.prune import latency_model, prune
 
-        taught = self.fine_tune == "distill"
         pruned = prune(
             self.graph,
             config,
             calibration=self._few_samples(),
-            evaluate=None if taught else self.contract.evaluate,
+            evaluate=None if self.lesson else self.contract.evaluate,
             max_drop=self.contract.max_drop,
-            fine_tune=self._train if callable(self.fine_tune) else None,
+            fine_tune=self._train if self.trainer else None,
             latency=latency_model(self.target) if config.budget in ("latency", "latency_ms") else None,
         )
-        if taught:
-            self._distill(pruned)
+        if self.lesson:
+            self._train(pruned, self.lesson)
         return pruned
 
     def low_rank(self, config: LowRank) -> None:
@@ -155,7 +156,7 @@ class _Chain:
             target=self.target,
             evaluate=self.contract.evaluate,
             max_drop=self.contract.left(self.rows[-1].accuracy),
-            fine_tune=self._train if self.fine_tune is not None else None,
+            fine_tune=partial(self._train, lesson=self.lesson) if self.lesson or self.trainer else None,
         )
         plan = factorised.meta["low_rank"]
         notes = [*plan.notes, *(f"{row.name} stays: {row.why}" for row in plan.rows if row.why)]
@@ -189,7 +190,7 @@ class _Chain:
             notes.append(f"taken back: {breach}")
             self.rows.append(replace(self.rows[-1], name=name, notes=tuple(notes)))
         else:
-            self.rows.append(_row(name, graph, verdict, tuple(notes)))
+            self.rows.append(self._row(name, graph, verdict, tuple(notes)))
             self.graph = graph
 
     def _quantized(self, config: Quantize) -> "Graph":
@@ -200,30 +201,29 @@ class _Chain:
             return quantize(run_passes(self.graph, FOLD), config, target=self.target)
         # Training moves the weights that the prepared graph shares with its source.
         prepared = prepare_training(copy.deepcopy(self.graph), config, target=self.target)
-        if self.fine_tune == "distill":
-            # Statistics of batches would move the very ranges that the steps are learned for.
+        lesson = self.lesson
+        if lesson:
+            # Statistics of batches would move the very ranges that the steps are learned for. With batch norm folded,
+            # layers do not compute what the original's layers of the same name do, and there is little left to learn.
             freeze_batch_norm(prepared)
-        self._train(prepared, frozen=True)
+            lesson = replace(lesson, frozen=True, features=0.0, learning_rate=lesson.learning_rate / 10)
+        self._train(prepared, lesson)
         return convert(prepared, config)
 
-    def _train(self, graph: "Graph", *, frozen: bool = False) -> None:
+    def _train(self, graph: "Graph", lesson: "Distill | None" = None) -> None:
+        from prunus.passes.recovery import distill
         from prunus.passes.trainable import TrainableGraph
 
-        if self.fine_tune == "distill":
-            self._distill(graph, frozen=frozen)
-        elif callable(self.fine_tune):
+        if lesson:
+            distill(
+                graph, self.original, self._batches(), lesson,
+                progress=lambda done, total: self.progress("distill", done, total),
+            )  # fmt: skip
+        elif self.trainer:
             module = TrainableGraph(graph)
             self.progress("fine-tune", 0, 1)
-            self.fine_tune(module)
+            self.trainer(module)
             module.eval()
-
-    def _distill(self, graph: "Graph", *, frozen: bool = False) -> None:
-        from prunus.passes.recovery import Distill, distill
-
-        distill(
-            graph, self.original, self._batches(), Distill(seed=self.seed, frozen=frozen),
-            progress=lambda done, total: self.progress("distill", done, total),
-        )  # fmt: skip
 
     def _few_samples(self) -> list[Any] | None:
         """Return some calibration samples in portions of the graph's own batch."""
@@ -240,14 +240,21 @@ class _Chain:
 
         if self.samples is None:
             raise InputError(
-                "fine_tune='distill' has no inputs to teach on",
+                "distillation has no inputs to teach on",
                 expected="batches of inputs, without labels",
                 do="pass calibration=[x, ...]",
             )
         return Batches(self.samples)
 
+    def _row(self, name: str, graph: "Graph", verdict: Verdict, notes: tuple[str, ...] = ()) -> CompressionStep:
+        from prunus.passes.prune import EstimatedLatency
 
-def _row(name: str, graph: "Graph", verdict: Verdict, notes: tuple[str, ...] = ()) -> CompressionStep:
-    tensors = [*graph.parameters(), *graph.buffers()]
-    weight_bytes = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
-    return CompressionStep(name, verdict.accuracy, weight_bytes, dict(verdict.robustness), notes)
+        tensors = [*graph.parameters(), *graph.buffers()]
+        return CompressionStep(
+            name=name,
+            accuracy=verdict.accuracy,
+            weight_bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+            estimated_ms=EstimatedLatency(self.target).latency_ms(graph),
+            robustness=dict(verdict.robustness),
+            notes=notes,
+        )

@@ -87,6 +87,7 @@ class CompressionStep:
         name: "original", "prune", "low_rank", "quantize".
         accuracy: what the user's `evaluate` says; None without it.
         weight_bytes: bytes of parameters and buffers.
+        estimated_ms: the planner's estimate of a run on one core of the target.
         robustness: accuracy under each perturbation, by name; empty unless it was asked for.
         notes: what was taken back or left alone, and why.
     """
@@ -94,6 +95,7 @@ class CompressionStep:
     name: str
     accuracy: float | None
     weight_bytes: int
+    estimated_ms: float
     robustness: dict[str, float] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 

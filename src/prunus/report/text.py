@@ -92,11 +92,16 @@ def compression_table(report: "Report") -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1))
     table.add_column("compression")
     names = ["accuracy", *steps[0].robustness] if steps[0].accuracy is not None else []
-    for title in ("weights kB", *names):
+    for title in ("weights kB", "est. ms", *names):
         table.add_column(title, justify="right", no_wrap=True)
     for step in steps:
         numbers = [step.accuracy, *step.robustness.values()] if names else []
-        table.add_row(step.name, f"{step.weight_bytes / 1000:,.1f}", *(f"{number:.4f}" for number in numbers))
+        table.add_row(
+            step.name,
+            f"{step.weight_bytes / 1000:,.1f}",
+            f"{step.estimated_ms:.3f}",
+            *(f"{number:.4f}" for number in numbers),
+        )
     return table
 
 
