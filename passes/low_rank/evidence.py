@@ -78,8 +78,8 @@ class Evidence:
         return _error(weight, instead, self.covariance)
 
     def expected_error(self, weight: Tensor, instead: Tensor) -> float:
-        """Return the same for the shrunk covariance: what other inputs are expected to lose."""
-        return _error(weight, instead, self.shrunk)
+        """Return what other inputs are expected to lose: the same for the shrunk covariance, where that is more."""
+        return max(_error(weight, instead, self.shrunk), self.error(weight, instead))
 
 
 @dataclass(frozen=True)

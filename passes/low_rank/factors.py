@@ -150,7 +150,7 @@ def layer_graph(layer: Layer, factors: Factors) -> Graph:
     x = graph.graph.placeholder("x")
     x.meta["val"] = value(layer.reads)
     output = graph.graph.output((x,))
-    emit = Emitter(graph, output)
+    emit = Emitter(graph, output, name=layer.name)
     result = x
     for number, stage in enumerate(factors.stages):
         weight = emit.constant(stage.weight, like=f"weight_{number}")

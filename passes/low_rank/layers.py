@@ -8,10 +8,15 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
+import prunus.passes.operators.recurrent  # noqa: F401  registers the operators
 from prunus.errors import LowRankError, did_you_mean
 from prunus.passes.arguments import arguments, per_dim
 from prunus.passes.graph import Graph, aten, calls, get_constant, is_op, readers
 from prunus.passes.layers import CONV, CONV_TRANSPOSE, LINEAR
+
+RECURRENT = (
+    torch.ops.prunus.gru_layer.default, torch.ops.prunus.lstm_layer.default, torch.ops.prunus.rnn_layer.default
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,7 @@ def find_layers(graph: Graph, keep: Sequence[str]) -> tuple[list[Layer], list[Ta
     tables: list[Table] = []
     refused: list[Refusal] = []
     kept = _kept(graph, keep)
-    for node in calls(graph, *CONV, *CONV_TRANSPOSE, LINEAR, aten.embedding.default):
+    for node in calls(graph, *CONV, *CONV_TRANSPOSE, LINEAR, aten.embedding.default, *RECURRENT):
         weight = get_constant(graph, arguments(node).weight)
         why = _refusal(graph, node, weight, kept)
         if why or weight is None:
@@ -139,6 +144,8 @@ def _refusal(graph: Graph, node: Node, weight: Tensor | None, kept: set[Node]) -
     call = arguments(node)
     if node in kept:
         return "keep= names it"
+    if is_op(node, *RECURRENT):
+        return "it multiplies its state inside of the loop over time, where no kernel takes factors"
     if weight is None:
         return "its weights are computed, not constant"
     if weight.dtype != torch.float32:

@@ -23,8 +23,9 @@ class Svd:
     def cut(self, error: float, multiple: int) -> Factors | None:
         """See `Method`."""
         full = len(self.spectrum.energies)
-        rank = round_up(self.spectrum.rank_for(error), multiple, full)
-        return None if rank >= full else self.at(rank)
+        least = round_up(self.spectrum.rank_for(error), multiple, full)
+        ranks = range(least, full, multiple)
+        return next((factors for factors in map(self.at, ranks) if factors.error <= error), None)
 
     def at(self, rank: int) -> Factors:
         """Return the factors of one rank."""

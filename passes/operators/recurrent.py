@@ -4,6 +4,8 @@ The reference implementations here define what kernels compute. The product of t
 of these operators: over all steps at once it is one matrix product, an `aten.linear` of its own.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -119,3 +121,32 @@ def _order(gates: Tensor, reverse: bool) -> tuple[Tensor, ...]:
 
 def _stack(states: list[Tensor], reverse: bool) -> Tensor:
     return torch.stack(states[::-1] if reverse else states)
+
+
+def _register_gradient(layer: Any) -> None:
+    """Let a layer be trained: its backward runs the reference again, step by step."""
+
+    def remember(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+        ctx.others = [None if isinstance(one, Tensor) else one for one in inputs]
+        ctx.places = [place for place, one in enumerate(inputs) if isinstance(one, Tensor)]
+        ctx.save_for_backward(*(inputs[place] for place in ctx.places))
+
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        given, found = list(ctx.others), [None] * len(ctx.others)
+        with torch.enable_grad():
+            for place, saved in zip(ctx.places, ctx.saved_tensors, strict=True):
+                given[place] = saved.detach().requires_grad_()
+            results = layer._init_fn(*given)
+        wanted = [place for place in ctx.places if ctx.needs_input_grad[place]]
+        sources = [given[place] for place in wanted]
+        for place, gradient in zip(
+            wanted, torch.autograd.grad(results, sources, gradients, allow_unused=True), strict=True
+        ):
+            found[place] = gradient
+        return tuple(found)
+
+    layer.register_autograd(backward, setup_context=remember)
+
+
+for _layer in (gru_layer, lstm_layer, rnn_layer):
+    _register_gradient(_layer)

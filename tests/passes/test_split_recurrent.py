@@ -1,5 +1,7 @@
 """Recurrent networks keep their numbers when they are split into layers and directions."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import nn
@@ -48,3 +50,23 @@ def test_projected_states_stay() -> None:
     after = run_passes(graph, [split_recurrent])
     assert len(list(calls(after, aten.lstm.input))) == 1
     assert "proj_size" in str(after.meta["passes"][0].reasons[0])
+
+
+ops = torch.ops.prunus
+# Sizes of the tensors of each layer for two sequences of three steps and three hidden units.
+LAYERS: dict[str, tuple[Callable[..., tuple[torch.Tensor, ...]], list[tuple[int, ...]]]] = {
+    "gru": (ops.gru_layer, [(3, 2, 9), (2, 3), (9, 3), (3,)]),
+    "gru without bias": (lambda *given: ops.gru_layer(*given[:3], None, given[3]), [(3, 2, 9), (2, 3), (9, 3)]),
+    "lstm": (ops.lstm_layer, [(3, 2, 12), (2, 3), (2, 3), (12, 3)]),
+    "rnn": (lambda *given: ops.rnn_layer(*given[:3], "tanh", given[3]), [(3, 2, 3), (2, 3), (3, 3)]),
+}
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize("kind", LAYERS)
+def test_gradients_of_layers(kind: str, reverse: bool) -> None:
+    """Compared with finite differences."""
+    torch.manual_seed(0)
+    layer, sizes = LAYERS[kind]
+    tensors = [torch.randn(size, dtype=torch.float64, requires_grad=True) for size in sizes]
+    assert torch.autograd.gradcheck(lambda *given: layer(*given, reverse), tensors)
