@@ -9,7 +9,8 @@ class Unit(Enum):
     """What an instruction occupies."""
 
     FLOAT = auto()  # vector pipes, floating point
-    MULTIPLY = auto()  # vector pipes, products and pairwise sums of integers
+    MULTIPLY = auto()  # vector pipes, products of integers
+    PAIRWISE = auto()  # vector pipes, pairwise sums of integers
     DOT = auto()  # vector pipes, dot products of bytes
     VECTOR = auto()  # vector pipes, anything else
     VECTOR_LOAD = auto()
@@ -26,11 +27,13 @@ class Use:
     Attributes:
         registers: vector registers of 128 bits that are moved or computed; a half where 64 bits or less are.
         accumulates: number of the register that is read, added to and written; None where there is none.
+        starts: number of the register that a product is written to, which others may be added to.
     """
 
     unit: Unit
     registers: float = 1.0
     accumulates: int | None = None
+    starts: int | None = None
 
 
 def uses(word: int) -> Iterator[Use]:
@@ -87,10 +90,12 @@ def _arithmetic(word: int) -> Use:
     if not _bits(word, 11, 11):  # three registers of different widths, always 128 bits of results
         opcode = _bits(word, 15, 12)
         multiplies = opcode in (0b1000, 0b1010, 0b1100, 0b1001, 0b1011, 0b1101)
-        return Use(Unit.MULTIPLY if multiplies else Unit.VECTOR, 1.0, target if opcode in (0b1000, 0b1010) else None)
+        added = opcode in (0b1000, 0b1010)
+        starts = target if multiplies and not added else None
+        return Use(Unit.MULTIPLY if multiplies else Unit.VECTOR, 1.0, target if added else None, starts)
     opcode = _bits(word, 16, 12)
     if _bits(word, 21, 17) == 0b10000 and opcode in (0b00010, 0b00110):  # SADDLP, SADALP
-        return Use(Unit.MULTIPLY, whole, target if opcode == 0b00110 else None)
+        return Use(Unit.PAIRWISE, whole, target if opcode == 0b00110 else None)
     return Use(Unit.FLOAT if opcode & 0b10000 else Unit.VECTOR, whole)
 
 

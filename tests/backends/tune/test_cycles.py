@@ -30,6 +30,10 @@ LOOPS: dict[str, tuple[list[int], tuple[float, float, float]]] = {
     "smull": ([SMULL] * 8, (8, 8, 8)),
     "smlal": ([SMLAL | target for target in range(8)], (8, 8, 8)),
     "sadalp": ([SADALP | target for target in range(8)], (8, 8, 8)),
+    "products and pairwise sums": (
+        [word for target in range(8) for word in (SMULL | 20, SMLAL | 20, SADALP | target)],
+        (24, 16, 16),
+    ),
     "sdot": ([SDOT | target for target in range(16)], (16, 16, 8)),
     "loads of 128 bits": ([LDR_Q] * 8, (16, 8, 4)),
     "loads of 64 bits": ([LDR_D] * 8, (8, 4, 4)),
