@@ -23,13 +23,15 @@ from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 import prunus
-from benchmarks.compare import REST_S, time_ms
+from benchmarks.compare import REST_S
 from benchmarks.engines import Engine, OnnxRuntime, Prunus, to_onnx
 from benchmarks.machine import caption, processor, versions
 from benchmarks.networks import NETWORKS
 from benchmarks.quantization import Reader
+from benchmarks.tuning import time_ms
 from prunus.targets import load_target
 
 QUANTISED = ("resnet8", "mobilenet-v1-0.25", "ds-cnn", "mobilenet-v2", "resnet18")
@@ -40,7 +42,7 @@ LEAST_SIMILARITY = 0.9
 
 @dataclass(frozen=True)
 class Times:
-    """One network: medians over the rounds of the median time of a run, in ms.
+    """One network: medians over the rounds of the median processor time of a run, in ms.
 
     Attributes:
         onnxruntime_int8_ms: of its fastest form, which `onnxruntime_form` names.
@@ -62,6 +64,13 @@ class Times:
     def over_onnxruntime(self) -> float:
         """How many times faster our int8 is than ONNX Runtime's."""
         return self.onnxruntime_int8_ms / self.int8_ms
+
+
+def calibration(x: Tensor) -> Tensor:
+    """Return random samples for grids, the input that is timed among them."""
+    samples = torch.randn((SAMPLES, *x.shape[1:]), generator=torch.Generator().manual_seed(2))
+    samples[0] = x[0]
+    return samples
 
 
 def onnxruntime_forms(model: bytes, samples: np.ndarray, *, fewer_bits: bool) -> dict[str, Path | bytes]:
@@ -101,8 +110,7 @@ def check(engine: Engine, expected: np.ndarray) -> None:
 def compare(network: str, *, target: str, rounds: int, seconds: float) -> Times:
     """Time all engines on `network`: `rounds` rounds, in which each runs for `seconds`."""
     module, x = NETWORKS[network].make()
-    samples = torch.randn((SAMPLES, *x.shape[1:]), generator=torch.Generator().manual_seed(2))
-    samples[0] = x[0]
+    samples = calibration(x)
     with torch.no_grad():
         expected = module(x).numpy()
     whole = prunus.Quantize(calibration=[samples])
@@ -132,7 +140,7 @@ def compare(network: str, *, target: str, rounds: int, seconds: float) -> Times:
 
 def table(rows: list[Times], *, foot: str) -> Table:
     """Return `rows` for the terminal, with geometric means of their ratios."""
-    result = Table(title="Median time of one inference, ms", caption=foot)
+    result = Table(title="Median processor time of one inference, ms", caption=foot)
     for column in (
         "network", "float32", "int8", "ratio", "ONNX Runtime float32", "ONNX Runtime int8", "ratio to int8", "its form"
     ):  # fmt: skip
