@@ -1,4 +1,4 @@
-"""Compile a trained classifier for this machine and for a Raspberry Pi 4, measure it, and call it from C.
+"""Compile a trained classifier for this machine and for a Raspberry Pi 4, measure it, call it from C, and compress it.
 
 make demo
 """
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+from examples.chain import print_chain
 from examples.trained import FASHION, Samples, pytorch_scores
 from rich.console import Console
 from rich.table import Table
@@ -24,7 +25,7 @@ PICTURES = 6
 
 
 def main() -> None:
-    """Print a table of both libraries beside ONNX Runtime, then what the C program says of some pictures."""
+    """Print a table of both libraries beside ONNX Runtime, what the C program says of some pictures, and the chain."""
     console = Console()
     samples = FASHION.samples()
     table = Table(title=f"{FASHION.task}: ResNet-8, batch 1, one thread", caption=caption())
@@ -55,6 +56,7 @@ def main() -> None:
     table.add_row("PyTorch, this machine", "", "", "", "", f"{samples.accuracy(pytorch_scores(samples)):.4f}")
     console.print(table)
     run_c_program(console)
+    print_chain(console, FASHION, prunus.Prune(macs=0.7), prunus.Distill(steps=300))
 
 
 def measured_accuracy(artifact: prunus.Artifact, samples: Samples) -> str:
