@@ -1,62 +1,18 @@
-"""Register tiles of integer kernels: the walk over input channels, packing, and the way back to int8 or float32."""
+"""Register tiles of integer kernels: the walk over input channels, packing, and storing."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evaluate, load, loop, pieces, store
-from prunus.backends.kernels.family import Epilogue, Request
+from prunus.backends.kernels.family import Epilogue
 from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded
+from prunus.backends.kernels.requantize import Requantize, convert, join
 from prunus.backends.kernels.tiling import Columns
-from prunus.backends.kernels.tir import T, tvm
-from prunus.backends.kernels.vector_math import Math, lane_dtype, nearest_int, splat
-from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
+from prunus.backends.kernels.tir import T
 from prunus.targets import Target
-
-# 1.5 * 2**23 as float32 and as bits: small integers added to the bits are integers added to the number.
-_ONE_AND_A_HALF = 1.5 * 2**23
-_ITS_BITS = 0x4B400000
-
-
-@dataclass(frozen=True)
-class Requantize:
-    """Back to int8: clamp(rint(sum * scale) + zero_point, low, high).
-
-    Attributes:
-        as_float: no sum and no product reaches 2**22. Biases are packed with the bits of 1.5 * 2**23 added, and sums
-            are read as float32 that much too large: conversions become additions.
-        fits: no product reaches 2**31, so rounding it to int32 needs no bounds.
-    """
-
-    zero_point: int
-    low: int
-    high: int
-    as_float: bool = False
-    fits: bool = False
-
-    @property
-    def bias(self) -> int:
-        """Return what every packed bias is larger by."""
-        return _ITS_BITS if self.as_float else 0
-
-
-def requantize_of(call: SimpleNamespace, request: Request, target: Target) -> Requantize | None:
-    """Return how a convolution or linear layer goes back to int8, None where it stays in float32."""
-    if not hasattr(call, "low"):
-        return None
-    weight, scale = request.constants[1].numpy().astype(np.int64), request.constants[3].numpy()
-    largest = 255 * np.abs(weight).reshape(len(weight), -1).sum(axis=1)
-    if 2 in request.constants:
-        largest = largest + np.abs(request.constants[2].numpy().astype(np.int64))
-    reached = largest * np.maximum(np.abs(scale), 1.0)
-    # An ARM core with two pipes for vectors adds on both, but converts on one, at half the rate.
-    slow_conversions = target.architecture != "x86_64" and target.fma_per_cycle > target.lanes()
-    small = slow_conversions and bool((reached < 2**22).all())
-    # Below 2**31 by more than what rounding to float32 adds.
-    return Requantize(call.zero_point, call.low, call.high, small, fits=bool((reached < 2**30).all()))
 
 
 @dataclass(frozen=True)
@@ -236,7 +192,7 @@ class IntegerTile:
                     strides = epilogue.operands[operand].strides
                     return load(operands[operand], place(strides, p, first), lanes, strides[-1])
 
-                total = _join([self.sums.part(p * len(self.widths) + v, start, n) for v, start, n in parts], lanes)
+                total = join([self.sums.part(p * len(self.widths) + v, start, n) for v, start, n in parts], lanes)
                 converted = convert(total, factor, requantize, lanes, target)
                 value = evaluate(epilogue.expression, lanes, converted, read)
                 store(output, place(output_strides, p, first), value, lanes, output_strides[-1])
@@ -253,95 +209,6 @@ class IntegerTile:
         for v in range(even, len(self.widths)):
             for start, lanes in pieces(min(self.widths[v], valid - self.starts[v]), self.widths[v]):
                 yield self.starts[v] + start, lanes, [(v, start, lanes)]
-
-
-def convert(total: Vector, scale: Vector, requantize: Requantize | None, lanes: int, target: Target) -> Vector:
-    """Return int32 sums times float32 scales, as float32 or back in int8."""
-    if requantize is None:
-        return T.bind(_scaled(total, scale, lanes))
-    return _narrow(_saturate(_rounded(total, scale, requantize, lanes, target), "int16", lanes), requantize, lanes)
-
-
-def convert_interleaved(
-    totals: Sequence[Vector], scales: Sequence[Vector], requantize: Requantize, lanes: int, target: Target
-) -> Vector:
-    """Return four registers of int32 sums, interleaved by parts of 16 bytes, as int8 in order."""
-    pairs = zip(totals, scales, strict=True)
-    whole = [_rounded(total, scale, requantize, lanes, target) for total, scale in pairs]
-    if target.architecture != "x86_64":
-        return _narrow(_saturate(_join(whole, 4 * lanes), "int16", 4 * lanes), requantize, 4 * lanes)
-    level = {4: "sse2.packssdw.128", 8: "avx2.packssdw", 16: "avx512.packssdw.512"}[lanes]
-    halves = [
-        _moved(
-            T.call_llvm_pure_intrin(lane_dtype("int16", 2 * lanes), f"llvm.x86.{level}", low, high),
-            requantize,
-            2 * lanes,
-        )
-        for low, high in (whole[:2], whole[2:])
-    ]
-    name = f"llvm.x86.{level.replace('packssdw', 'packsswb')}"
-    return _bounded(T.call_llvm_pure_intrin(lane_dtype("int8", 4 * lanes), name, *halves), requantize, 4 * lanes)
-
-
-def _rounded(total: Vector, scale: Vector, requantize: Requantize, lanes: int, target: Target) -> Vector:
-    """Return rint(float32(total) * scale) as int32."""
-    if not requantize.as_float:
-        return _to_int32(_scaled(total, scale, lanes), lanes, target, fits=requantize.fits)
-    m = Math("float32", lanes)
-    number = T.reinterpret(lane_dtype("float32", lanes), total) - m(_ONE_AND_A_HALF)
-    return nearest_int(m.llvm("llvm.arithmetic.fence", number * scale), m)
-
-
-def _scaled(total: Vector, scale: Vector, lanes: int) -> Vector:
-    """Multiply int32 by float32; the fence keeps LLVM from fusing the product with a sum of the epilogue."""
-    m = Math("float32", lanes)
-    return m.llvm("llvm.arithmetic.fence", T.cast(total, lane_dtype("float32", lanes)) * scale)
-
-
-def _narrow(value: Vector, requantize: Requantize, lanes: int) -> Vector:
-    """Move int16 by the zero point and return it as int8 within bounds."""
-    return _bounded(_saturate(_moved(value, requantize, lanes), "int8", lanes), requantize, lanes)
-
-
-def _moved(value: Vector, requantize: Requantize, lanes: int) -> Vector:
-    m = Math("int16", lanes)
-    return T.bind(m.llvm("llvm.sadd.sat", value, m(requantize.zero_point))) if requantize.zero_point else value
-
-
-def _bounded(value: Vector, requantize: Requantize, lanes: int) -> Vector:
-    if requantize.low > INT8_LOW:
-        value = T.max(value, splat(requantize.low, "int8", lanes))
-    if requantize.high < INT8_HIGH:
-        value = T.min(value, splat(requantize.high, "int8", lanes))
-    return T.bind(value)
-
-
-def _saturate(value: Vector, dtype: str, lanes: int) -> Vector:
-    """Narrow int32 to int16, or that to int8; LLVM knows clamp and cast as one instruction."""
-    wide = {"int16": "int32", "int8": "int16"}[dtype]
-    limits = np.iinfo(dtype)
-    bounded = T.min(T.max(value, splat(limits.min, wide, lanes)), splat(limits.max, wide, lanes))
-    return T.bind(T.cast(bounded, lane_dtype(dtype, lanes)))
-
-
-def _to_int32(steps: Vector, lanes: int, target: Target, *, fits: bool) -> Vector:
-    """Round to nearest, ties to even; what int32 cannot hold becomes its end, or on x86 2**30, or -2**31."""
-    m, dtype = Math("float32", lanes), lane_dtype("int32", lanes)
-    if target.architecture == "x86_64":
-        # `cvtps2dq` makes -2**31 of anything too large.
-        bounded = steps if fits else T.min(steps, m(2.0**30))
-        return T.bind(T.call_llvm_pure_intrin(dtype, "llvm.lrint", bounded))
-    if lanes < 4:
-        return T.bind(T.cast(m.llvm("llvm.roundeven", steps), dtype))
-    name = "llvm.aarch64.neon.fcvtns" if target.architecture == "aarch64" else "llvm.arm.neon.vcvtns"
-    steps = T.bind(steps)
-    quarters = [tvm.tirx.Shuffle([steps], list(range(first, first + 4))) for first in range(0, lanes, 4)]
-    return _join([T.bind(T.call_llvm_pure_intrin("int32x4", name, quarter)) for quarter in quarters], lanes)
-
-
-def _join(vectors: Sequence[Vector], lanes: int) -> Vector:
-    """Return vectors side by side in one."""
-    return vectors[0] if len(vectors) == 1 else T.bind(tvm.tirx.Shuffle(list(vectors), list(range(lanes))))
 
 
 def tile_cycles(dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], target: Target) -> float:

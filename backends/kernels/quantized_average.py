@@ -17,7 +17,7 @@ from torch.fx import Node
 from prunus.backends.kernels.emit import Index, Memory, Registers, address, kernel, load, loop, spans, split, store
 from prunus.backends.kernels.expression import Accumulator
 from prunus.backends.kernels.family import Defaults, Match, No, Request
-from prunus.backends.kernels.integer_tile import Requantize, convert
+from prunus.backends.kernels.requantize import Requantize, convert
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import lane_dtype, splat
 from prunus.backends.kernels.window import Axis

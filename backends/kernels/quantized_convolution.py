@@ -32,11 +32,9 @@ from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_lines import Lines
 from prunus.backends.kernels.integer_tile import (
     IntegerTile,
-    Requantize,
     Run,
     pack_weights,
     pixels_that_fit,
-    requantize_of,
     start_of,
     tile_counts,
     tile_cycles,
@@ -44,6 +42,7 @@ from prunus.backends.kernels.integer_tile import (
     wrap_int32,
 )
 from prunus.backends.kernels.integer_weights import convolution_words, folds
+from prunus.backends.kernels.requantize import Requantize, requantize_of
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.window import Axis

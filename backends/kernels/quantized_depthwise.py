@@ -29,7 +29,8 @@ from prunus.backends.kernels.emit import (
     store,
 )
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of
-from prunus.backends.kernels.integer_tile import Requantize, convert, requantize_of, start_of, wrap_int32
+from prunus.backends.kernels.integer_tile import start_of, wrap_int32
+from prunus.backends.kernels.requantize import Requantize, convert, requantize_of
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import lane_dtype, splat

@@ -24,9 +24,10 @@ from prunus.backends.kernels import integer_dot
 from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluate, kernel, load, loop, split, store
 from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_dot import WORD
-from prunus.backends.kernels.integer_tile import convert_interleaved, start_of, wrap_int32
+from prunus.backends.kernels.integer_tile import start_of, wrap_int32
 from prunus.backends.kernels.integer_weights import depthwise_words
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
+from prunus.backends.kernels.requantize import convert_interleaved
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T, tvm
 from prunus.backends.kernels.vector_math import lane_dtype, splat

@@ -19,10 +19,8 @@ from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Operan
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import (
     IntegerTile,
-    Requantize,
     Run,
     pack_weights,
-    requantize_of,
     start_of,
     tile_cycles,
     tiles,
@@ -30,6 +28,7 @@ from prunus.backends.kernels.integer_tile import (
 )
 from prunus.backends.kernels.integer_weights import linear_words
 from prunus.backends.kernels.loops import collapse
+from prunus.backends.kernels.requantize import Requantize, requantize_of
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat

@@ -68,11 +68,13 @@ def signal(channels: int, outputs: int, taps: int, *, stride: int = 1, padding: 
     return Call(quantized.qconv, weight, None, scale, [stride], [padding], [1], 1, 9, -4, -128, 127)
 
 
-def linear(inputs: int, outputs: int, bits: int) -> Call:
+def linear(inputs: int, outputs: int, bits: int, *, larger: float = 1.0) -> Call:
+    """Return qlinear, with scales so many times too large."""
     limit = 2 ** (bits - 1)
     weight = integers(outputs, inputs, low=-limit, high=limit - 1)
     bias = torch.arange(outputs, dtype=torch.int32) * 100
-    return Call(quantized.qlinear, weight, bias, scales(outputs, inputs) * 2 ** (8 - bits), 11, -3, -128, 127)
+    scale = scales(outputs, inputs) * 2 ** (8 - bits) * larger
+    return Call(quantized.qlinear, weight, bias, scale, 11, -3, -128, 127)
 
 
 Case = tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]
@@ -94,6 +96,9 @@ CASES: dict[str, Case] = {
     "signal": (lambda: signal(16, 24, 5, padding=2), ((1, 16, 37),)),
     "signal longer than the cache": (lambda: signal(32, 20, 5, stride=2, padding=2, bits=7), ((1, 32, 2601),)),
     "linear": (lambda: linear(37, 10, 8), ((1, 37),)),
+    "products beyond int16": (lambda: linear(37, 20, 8, larger=400), ((2, 37),)),
+    "products beyond 2**22": (lambda: linear(37, 20, 8, larger=1e4), ((2, 37),)),
+    "products beyond int32": (lambda: linear(37, 20, 8, larger=1e9), ((2, 37),)),
     "linear, narrow weights": (lambda: linear(64, 40, 7), ((3, 64),)),
     "add": (lambda: Call(quantized.qadd, 0.7, 1.3, 4, -9, 3, -128, 127), ((2, 5, 7), (2, 5, 7))),
     "multiply": (lambda: Call(quantized.qmul, 0.013, 4, -9, 3, -100, 127), ((1, 37, 5, 5), (1, 37, 1, 1))),
