@@ -40,6 +40,12 @@ bench: install
 	$(RUN) -m benchmarks.size
 	$(RUN) -m benchmarks.compile_time
 	$(RUN) -m benchmarks.accuracy
+	$(RUN) -m benchmarks.quantization
+	$(RUN) -m benchmarks.quantized_speed
+	$(RUN) -m benchmarks.pruning accuracy
+	$(RUN) -m benchmarks.pruning latency
+	$(RUN) -m benchmarks.pruning planning
+	$(RUN) -m benchmarks.tuning
 
 clean:
 	rm -rf .venv build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

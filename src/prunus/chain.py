@@ -206,7 +206,9 @@ class _Chain:
             # Statistics of batches would move the very ranges that the steps are learned for. With batch norm folded,
             # layers do not compute what the original's layers of the same name do, and there is little left to learn.
             freeze_batch_norm(prepared)
-            lesson = replace(lesson, frozen=True, features=0.0, learning_rate=lesson.learning_rate / 10)
+            lesson = replace(
+                lesson, frozen=True, features=0.0, learning_rate=lesson.learning_rate / 10, steps=-(-lesson.steps // 3)
+            )  # fmt: skip
         self._train(prepared, lesson)
         return convert(prepared, config)
 
