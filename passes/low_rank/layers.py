@@ -13,6 +13,7 @@ from prunus.errors import LowRankError, did_you_mean
 from prunus.passes.arguments import arguments, per_dim
 from prunus.passes.graph import Graph, aten, calls, get_constant, is_op, readers
 from prunus.passes.layers import CONV, CONV_TRANSPOSE, LINEAR
+from prunus.passes.low_rank.behind import metric_of
 
 RECURRENT = (
     torch.ops.prunus.gru_layer.default, torch.ops.prunus.lstm_layer.default, torch.ops.prunus.rnn_layer.default
@@ -69,10 +70,17 @@ class Layer:
 
 @dataclass(frozen=True)
 class Table:
-    """An embedding: `weight` is (rows, features) float32, detached."""
+    """An embedding.
+
+    Attributes:
+        node: its call.
+        weight: (rows, D) float32, detached.
+        metric: how far the layers behind tell rows apart (`metric_of`), (D, D) float64; None where that is not known.
+    """
 
     node: Node
     weight: Tensor
+    metric: Tensor | None = None
 
     @property
     def name(self) -> str:
@@ -123,7 +131,7 @@ def find_layers(graph: Graph, keep: Sequence[str]) -> tuple[list[Layer], list[Ta
             size = 0 if weight is None else weight.numel() * weight.element_size()
             refused.append(Refusal(node.name, str(getattr(arguments(node).weight, "target", "")), size, why))
         elif is_op(node, aten.embedding.default):
-            tables.append(Table(node, weight.detach()))
+            tables.append(Table(node, weight.detach(), metric_of(graph, node)))
         else:
             layers.append(_layer(graph, node, weight.detach()))
     return layers, tables, refused
