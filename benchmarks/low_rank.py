@@ -1,6 +1,7 @@
 """Factorise the text models: bytes, accuracy before and after training, and time of the compiled libraries.
 
-python -m benchmarks.low_rank --data FOLDER --files FOLDER
+python -m benchmarks.low_rank accuracy --data FOLDER --files FOLDER
+python -m benchmarks.low_rank curve --data FOLDER
 
 The original model teaches on inputs without labels: the training sentences of text-sentiment, and for text-magika,
 whose data has no training part, other files of this machine; files of the test set are left out.
@@ -104,8 +105,30 @@ def times_ms(graphs: Sequence[Graph], case: Case, rounds: int) -> list[float]:
     return [statistics.median(times) for times in zip(*found, strict=True)]
 
 
-def main(
-    data: Annotated[Path, typer.Option(help="The folder of trained models.")] = DATA,
+def score(case: Case, graph: Graph) -> float:
+    """Return the share of the test set that a graph decides rightly."""
+    assert case.labels is not None
+    return accuracy(case.decide(answers(graph, case.samples), case.samples), case.labels)
+
+
+def taught(case: Case, original: Graph, smaller: Graph, samples: np.ndarray, seeds: int) -> list[float]:
+    """Let the original teach copies of a graph, one for each seed, and return their accuracies."""
+    found = []
+    for seed in range(seeds):
+        learner = copy.deepcopy(smaller)
+        training = replace(RECIPES[case.name.split(",")[0]].training, seed=seed)
+        distill(learner, original, Batches([samples]), training)
+        found.append(score(case, learner))
+    return found
+
+
+app = typer.Typer(add_completion=False)
+Data = Annotated[Path, typer.Option(help="The folder of trained models.")]
+
+
+@app.command("accuracy")
+def accuracy_table(
+    data: Data = DATA,
     files: Annotated[list[Path], typer.Option(help="Folders of files of all kinds, for text-magika.")] = FOLDERS,
     share: Annotated[float, typer.Option(help="Share of the bytes that stays.")] = 0.66,
     save: Annotated[str, typer.Option(help="time or bytes.")] = "time",
@@ -114,7 +137,6 @@ def main(
     rounds: Annotated[int, typer.Option(help="Timings of each library.")] = 5,
 ) -> None:
     """Print what low rank does to bytes, accuracy and time, and what stays and why."""
-    torch.set_num_threads(1)
     console = Console(width=200)
     table = Table(title="Low rank", caption=caption(bytes=share, save=save))
     for column in ("model", "samples", "bytes", "after", "accuracy", "cut", "trained", "lost points", "ms", "ms after"):
@@ -129,32 +151,63 @@ def compare(
     case: Case, samples: np.ndarray, share: float, save: str, seeds: int, rounds: int, console: Console
 ) -> list[str]:
     """Print the plan of one model and return the cells of its row."""
-    recipe, labels = RECIPES[case.name.split(",")[0]], case.labels
-    assert labels is not None
+    recipe = RECIPES[case.name.split(",")[0]]
     original = run_passes(prunus.import_model(case.model, example_inputs=tensors(case.example)), CANONICAL)
-
-    def score(graph: Graph) -> float:
-        return accuracy(case.decide(answers(graph, case.samples), case.samples), labels)
 
     smaller = low_rank(original, LowRank(bytes=share, save=save), calibration=[samples[: recipe.calibration]])
     plan = smaller.meta["low_rank"]
     console.print(case.name, str(plan), sep="\n", markup=False, highlight=False)
-    trained = []
-    for seed in range(seeds):
-        learner = copy.deepcopy(smaller)
-        with console.status(f"{case.name}: training {seed + 1} of {seeds} …"):
-            distill(learner, original, Batches([samples]), replace(recipe.training, seed=seed))
-        trained.append(score(learner))
+    with console.status(f"{case.name}: training …"):
+        trained = taught(case, original, smaller, samples, seeds)
     before_ms, after_ms = times_ms([original, smaller], case, rounds)
-    before = score(original)
+    before = score(case, original)
     spread = f" ({min(trained):.4f} to {max(trained):.4f})" if seeds > 1 else ""
     return [
-        case.name, str(len(labels)), f"{plan.bytes_before:,}",
+        case.name, str(len(case.samples)), f"{plan.bytes_before:,}",
         f"{plan.bytes_after:,} ({plan.bytes_after / plan.bytes_before:.0%})",
-        f"{before:.4f}", f"{score(smaller):.4f}", f"{statistics.mean(trained):.4f}{spread}",
+        f"{before:.4f}", f"{score(case, smaller):.4f}", f"{statistics.mean(trained):.4f}{spread}",
         f"{100 * (before - statistics.mean(trained)):.2f}", f"{before_ms:.4f}", f"{after_ms:.4f}",
     ]  # fmt: skip
 
 
+@app.command()
+def curve(
+    data: Data = DATA,
+    figure: Annotated[Path, typer.Option(help="SVG file for the figure.")] = Path("docs/low_rank.svg"),
+    seeds: Annotated[int, typer.Option(help="Trainings of each point.")] = 3,
+) -> None:
+    """Draw accuracy of text-sentiment over the share of its bytes that stays, before and after distillation."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+
+    console = Console()
+    (case,) = sentiment(data / "text-sentiment")
+    recipe, samples = RECIPES["text-sentiment"], unlabelled(case, data, [])
+    original = run_passes(prunus.import_model(case.model, example_inputs=tensors(case.example)), CANONICAL)
+    points = [(1.0, score(case, original), [score(case, original)])]
+    for share in (0.85, 0.68, 0.51, 0.34, 0.18):
+        smaller = low_rank(original, LowRank(bytes=share), calibration=[samples[: recipe.calibration]])
+        plan = smaller.meta["low_rank"]
+        trained = taught(case, original, smaller, samples, seeds)
+        points.append((plan.bytes_after / plan.bytes_before, score(case, smaller), trained))
+        console.print(f"{points[-1][0]:.0%}: {points[-1][1]:.4f} -> {', '.join(f'{one:.4f}' for one in trained)}")
+    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "prunus"}):
+        picture = Figure(figsize=(6.5, 3.6), layout="constrained")
+        axes = picture.subplots()
+        shares = [share for share, _, _ in points]
+        means = [statistics.mean(trained) for _, _, trained in points]
+        reach = [[mean - min(trained) for mean, (_, _, trained) in zip(means, points, strict=True)],
+                 [max(trained) - mean for mean, (_, _, trained) in zip(means, points, strict=True)]]  # fmt: skip
+        bars = axes.errorbar(shares, means, reach, marker="o", capsize=3, label=f"distilled, range of {seeds} seeds")
+        colour = bars.lines[0].get_color()
+        axes.plot(shares, [cut for _, cut, _ in points], marker="o", linestyle=":", color=colour, label="not trained")
+        axes.set(xlabel="share of the bytes that stays", ylabel="accuracy of text-sentiment")
+        axes.invert_xaxis()
+        axes.grid(alpha=0.3)
+        axes.legend(fontsize="small")
+        picture.savefig(figure, metadata={"Date": None})
+
+
 if __name__ == "__main__":
-    typer.run(main)
+    torch.set_num_threads(1)
+    app()
