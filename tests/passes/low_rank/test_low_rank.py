@@ -317,3 +317,24 @@ def test_without_calibration() -> None:
     plan = plan_of(low_rank(graph, SAVE_BYTES))
     assert {row.weight for row in plan.factorised} == {"first.weight", "head.weight"}
     assert plan.total_error is None
+
+
+def test_embeddings_lose_what_the_layers_behind_do_not_read() -> None:
+    """The convolutions read 5 directions of 24 only, so that a table of full rank has no more to say."""
+
+    class Deaf(Words):
+        def __init__(self) -> None:
+            super().__init__()
+            self.table.weight.data = torch.randn(301, 24)
+            heard = torch.linalg.qr(torch.randn(24, 5)).Q
+            for name, weight in self.convs.named_parameters():
+                if name.endswith("weight"):
+                    weight.data = torch.einsum("oik,ir,jr->ojk", weight.detach(), heard, heard)
+
+    module, ids = Deaf(), torch.randint(301, (50, 11))
+    smaller = low_rank(
+        imported(module, ids[:1]), LowRank(max_error=0.05, save="bytes", multiple_of=1), calibration=[ids]
+    )
+    (row,) = (row for row in plan_of(smaller).rows if row.method == "embedding")
+    assert row.ranks == (5,)
+    torch.testing.assert_close(run(smaller, (ids[:1],))[0], module(ids[:1]), atol=0.15, rtol=0.1)
