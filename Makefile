@@ -27,7 +27,7 @@ demo: install
 	@$(RUN) -m examples.demo
 
 test: install
-	@$(RUN) -m pytest -n 2 -q
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2 -q
 
 check: install
 	$(RUN) -m ruff format --check .
@@ -42,9 +42,13 @@ bench: install
 	$(RUN) -m benchmarks.accuracy
 	$(RUN) -m benchmarks.quantization
 	$(RUN) -m benchmarks.quantized_speed
+	$(RUN) -m benchmarks.quantized_speed --target x86-64-v3
+	$(RUN) -m benchmarks.quantized_cycles
 	$(RUN) -m benchmarks.pruning accuracy
 	$(RUN) -m benchmarks.pruning latency
 	$(RUN) -m benchmarks.pruning planning
+	$(RUN) -m benchmarks.chain
+	$(RUN) -m benchmarks.low_rank
 	$(RUN) -m benchmarks.tuning
 
 clean:
