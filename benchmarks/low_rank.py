@@ -24,6 +24,7 @@ from rich.table import Table
 import prunus
 from benchmarks.compare import time_ms
 from benchmarks.engines import Prunus
+from benchmarks.figure import save_shares
 from benchmarks.machine import caption
 from benchmarks.quantization import accuracy, answers, calibration_samples
 from benchmarks.trained import DATA, Case, magika, sentiment, tensors
@@ -201,11 +202,7 @@ def curve(
         bars = axes.errorbar(shares, means, reach, marker="o", capsize=3, label=f"distilled, range of {seeds} seeds")
         colour = bars.lines[0].get_color()
         axes.plot(shares, [cut for _, cut, _ in points], marker="o", linestyle=":", color=colour, label="not trained")
-        axes.set(xlabel="share of the bytes that stays", ylabel="accuracy of text-sentiment")
-        axes.invert_xaxis()
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-        picture.savefig(figure, metadata={"Date": None})
+        save_shares(picture, axes, figure, share_of="bytes", accuracy_of="of text-sentiment")
 
 
 if __name__ == "__main__":

@@ -20,12 +20,14 @@ from torch import Tensor, nn
 
 import prunus
 from benchmarks.engines import Prunus
+from benchmarks.figure import save_shares
 from benchmarks.machine import caption
 from benchmarks.networks import NETWORKS
 from benchmarks.quantization import calibration_samples
 from benchmarks.trained import DATA, Case, cases, tensors
 from prunus.passes import CANONICAL, Graph, run_passes
-from prunus.passes.prune import PrunePlan, latency_model, plan_pruning, prune
+from prunus.passes.latency import latency_model
+from prunus.passes.prune import PrunePlan, plan_pruning, prune
 from prunus.passes.recovery import Batches, Distill, distill
 from prunus.passes.trainable import TrainableGraph
 
@@ -271,11 +273,7 @@ def curve(
                 shares, [whole, *(point[1] for point in points)], marker="o", linestyle=":", color=line.get_color(),
                 label=f"{name}, not trained",
             )  # fmt: skip
-        axes.set(xlabel="share of the multiplications that stays", ylabel="accuracy")
-        axes.invert_xaxis()
-        axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
-        picture.savefig(figure, metadata={"Date": None})
+        save_shares(picture, axes, figure, share_of="multiplications")
 
 
 if __name__ == "__main__":

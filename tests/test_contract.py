@@ -89,5 +89,5 @@ def test_measures_that_fail(graph: Graph, evaluate: object, match: str) -> None:
 
 def test_a_measure_that_changes_its_mind(graph: Graph) -> None:
     numbers = itertools.count()
-    with pytest.raises(PruneError, match="says 0 and then 1"):
+    with pytest.raises(PruneError, match="returned 0 and 1"):
         Contract(graph, lambda run: float(next(numbers)))

@@ -10,6 +10,7 @@ bias takes 128 times the weights back. Some add up in int16 first: how many word
 looked at.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -50,7 +51,7 @@ Weights = Callable[[int, int], Vector]
 """Loads the weights of one word and one register of sums: bytes from `start`, so many."""
 
 
-class Dot:
+class Dot(ABC):
     """One kind of instruction.
 
     Attributes:
@@ -92,9 +93,9 @@ class Dot:
         """Return a word of a pixel repeated in all lanes."""
         return _repeat(loaded, index, lanes)
 
+    @abstractmethod
     def add(self, sums: Vector, words: Sequence[tuple[Any, Weights]], lanes: int) -> Vector:
         """Return `sums` plus the products of prepared pixels and weights; `terms` words at most."""
-        raise NotImplementedError
 
 
 class Vnni(Dot):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 
 from prunus.compression import LowRank
 from prunus.passes.graph import Graph
+from prunus.passes.latency import LatencyModel
 from prunus.passes.low_rank.embedding import EmbeddingSvd
 from prunus.passes.low_rank.evidence import Collected
 from prunus.passes.low_rank.factors import Factors, Method, layer_graph, whole
@@ -13,7 +14,6 @@ from prunus.passes.low_rank.plan import LayerRow
 from prunus.passes.low_rank.spatial_svd import SpatialSvd
 from prunus.passes.low_rank.svd import Svd
 from prunus.passes.low_rank.tucker import Tucker2
-from prunus.passes.prune.latency import LatencyModel
 
 # Errors at which factors are compared by their price: a layer that loses more is better pruned.
 _ERRORS = tuple(0.7 * 0.75**step for step in range(24))

@@ -9,7 +9,10 @@ import torch
 
 from prunus.compression import LowRank
 from prunus.errors import InputError, LowRankError
+from prunus.passes.canonical import canonical
+from prunus.passes.evaluation import Evaluate, baseline, refusal
 from prunus.passes.graph import Graph, calls, copy_graph, refresh, set_constant
+from prunus.passes.latency import EstimatedLatency, LatencyModel
 from prunus.passes.low_rank.absorb import absorb
 from prunus.passes.low_rank.choose import Chooser, Limit, graph_bytes
 from prunus.passes.low_rank.embedding import write_table
@@ -18,8 +21,6 @@ from prunus.passes.low_rank.factors import Factors, write
 from prunus.passes.low_rank.layers import Layer, Table, find_layers
 from prunus.passes.low_rank.outputs import OutputLoss
 from prunus.passes.low_rank.plan import LayerRow, LowRankPlan
-from prunus.passes.prune.latency import EstimatedLatency, LatencyModel
-from prunus.passes.prune.pruner import Evaluate, accuracy_of, canonical
 from prunus.passes.recovery import Batches
 from prunus.passes.split_recurrent import GRU, LSTM, PLAIN, split_recurrent
 from prunus.targets import Target, load_target
@@ -67,13 +68,13 @@ def low_rank(
     Raises:
         LowRankError: bytes that cannot be reached (the message says which can), or a wrong request.
         InputError: calibration samples that do not fit, or none where a total error is asked for.
-        PruneError: an `evaluate` that raises or returns no number.
+        PruneError: an `evaluate` that raises, returns no number or another one each time for the original.
     """
     config = config or LowRank()
     machine = load_target(target)
     search = _Search(canonical(graph), config, calibration, machine, latency or EstimatedLatency(machine))
     limit = search.first_limit()
-    baseline = accuracy_of(evaluate, search.original) if evaluate else 0.0
+    least = baseline(evaluate, search.original, max_drop) - max_drop if evaluate else 0.0
     notes: list[str] = []
     for _ in range(_ATTEMPTS):
         result = search.at(limit)
@@ -86,9 +87,7 @@ def low_rank(
         else:
             if fine_tune:
                 fine_tune(result)
-            found = accuracy_of(evaluate, result) if evaluate else 0.0
-            if not found >= baseline - max_drop:
-                broken = f"accuracy {found:.4f}, at least {baseline - max_drop:.4f} wanted"
+            broken = (refusal(evaluate, result, least) or "") if evaluate else ""
         if not broken:
             return _with_notes(result, notes)
         notes.append(f"{limit} taken back: {broken}")

@@ -21,25 +21,20 @@ RECURRENT = (
 
 
 @dataclass(frozen=True)
-class Layer:
-    """A linear layer or a convolution.
+class Weighted:
+    """A call with a weight.
 
     Attributes:
-        node: its call.
-        weight: (O, I, *kernel) float32, detached.
-        bias: (O,), detached.
-        stride, padding, dilation: one number for each dimension of the kernel.
+        node: the call.
+        weight: float32, detached.
     """
 
     node: Node
     weight: Tensor
-    bias: Tensor | None
-    stride: tuple[int, ...] = ()
-    padding: tuple[int, ...] = ()
-    dilation: tuple[int, ...] = ()
 
     @property
     def name(self) -> str:
+        """Name of the call."""
         return self.node.name
 
     @property
@@ -47,10 +42,25 @@ class Layer:
         """Name of the parameter."""
         return str(arguments(self.node).weight.target)
 
+
+@dataclass(frozen=True)
+class Layer(Weighted):
+    """A linear layer or a convolution, weight (O, I, *kernel).
+
+    Attributes:
+        bias: (O,), detached.
+        stride, padding, dilation: one number for each dimension of the kernel.
+    """
+
+    bias: Tensor | None
+    stride: tuple[int, ...] = ()
+    padding: tuple[int, ...] = ()
+    dilation: tuple[int, ...] = ()
+
     @property
     def reads(self) -> Node:
-        node = arguments(self.node).input
-        assert isinstance(node, Node)
+        """The node whose result it reads."""
+        node: Node = arguments(self.node).input
         return node
 
     @property
@@ -69,31 +79,19 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class Table:
-    """An embedding.
+class Table(Weighted):
+    """An embedding, weight (rows, D).
 
     Attributes:
-        node: its call.
-        weight: (rows, D) float32, detached.
         metric: how far the layers behind tell rows apart (`metric_of`), (D, D) float64; None where that is not known.
     """
 
-    node: Node
-    weight: Tensor
     metric: Tensor | None = None
 
     @property
-    def name(self) -> str:
-        return self.node.name
-
-    @property
-    def weight_name(self) -> str:
-        return str(arguments(self.node).weight.target)
-
-    @property
     def reads(self) -> Node:
-        node = arguments(self.node).indices
-        assert isinstance(node, Node)
+        """The node whose result it reads."""
+        node: Node = arguments(self.node).indices
         return node
 
 

@@ -9,7 +9,6 @@ from prunus.passes.prune.apply import apply_cut
 from prunus.passes.prune.dependencies import dependency_graph
 from prunus.passes.prune.groups import Group, Protected
 from prunus.passes.prune.importance import MEASURES
-from prunus.passes.prune.latency import EstimatedLatency, LatencyModel, MeasuredLatency, latency_model
 from prunus.passes.prune.plan import Part, PrunePlan
 from prunus.passes.prune.pruner import apply_plan, describe, plan_pruning, prune
 from prunus.passes.prune.scene import Scene
@@ -18,10 +17,7 @@ from prunus.passes.prune.trace import Trace, trace
 
 __all__ = [
     "MEASURES",
-    "EstimatedLatency",
     "Group",
-    "LatencyModel",
-    "MeasuredLatency",
     "Part",
     "Protected",
     "PrunePlan",
@@ -32,7 +28,6 @@ __all__ = [
     "apply_plan",
     "dependency_graph",
     "describe",
-    "latency_model",
     "plan_pruning",
     "prune",
     "sensitivity",

@@ -9,13 +9,15 @@ import torch
 
 from prunus.compression import Prune
 from prunus.errors import PruneError
-from prunus.passes.graph import Graph, copy_graph
+from prunus.passes.canonical import canonical
+from prunus.passes.evaluation import Evaluate, baseline, refusal
+from prunus.passes.graph import Graph
+from prunus.passes.latency import LatencyModel
 from prunus.passes.prune.apply import apply_cut, masks_without
 from prunus.passes.prune.costs import Unit, costs_of
 from prunus.passes.prune.greedy import Limits, Removal, removals
 from prunus.passes.prune.groups import Group, find_groups, find_protected
 from prunus.passes.prune.importance import Numbers, importances, needs_graph
-from prunus.passes.prune.latency import LatencyModel
 from prunus.passes.prune.plan import Part, PrunePlan
 from prunus.passes.prune.scene import Scene, output_change
 from prunus.passes.prune.search import NEAR, Search
@@ -24,10 +26,7 @@ from prunus.passes.prune.units import Axes
 from prunus.passes.recovery.batches import Batches
 from prunus.passes.recovery.batchnorm import recalibrate_batchnorm
 from prunus.passes.recovery.features import SURVIVORS
-from prunus.passes.trainable import TrainableGraph
 
-Run = Callable[..., tuple[torch.Tensor, ...]]
-Evaluate = Callable[[Run], float]
 _TERMS: dict[str, Unit] = {
     "ratio": "channels", "macs": "macs", "parameters": "parameters", "bytes": "bytes", "latency": "macs",
     "latency_ms": "macs",
@@ -35,8 +34,6 @@ _TERMS: dict[str, Unit] = {
 
 # Batches that statistics can be measured on.
 _ENOUGH = 32
-# Two evaluations of one graph may differ by this share of what may be lost.
-_NOISE = 0.1
 
 
 def prune(
@@ -79,7 +76,7 @@ def prune(
         InputError: a measure of importance that needs calibration inputs, and none.
     """
     pruner = _Pruner(canonical(graph), config, as_batches(calibration), latency)
-    least = _baseline(evaluate, pruner.trace.graph, max_drop) - max_drop if evaluate else 0.0
+    least = baseline(evaluate, pruner.trace.graph, max_drop) - max_drop if evaluate else 0.0
     watched = bool(fine_tune or finish or evaluate)
     steps = config.steps if watched or needs_graph(config.importance) else 1  # weights alone say the same every time
     for step in range(1, steps + 1):
@@ -91,13 +88,13 @@ def prune(
             recalibrate_batchnorm(pruner.trace.graph, Batches(pruner.batches))
         if finish and step == steps:
             finish(pruner.trace.graph)
-        refusal = _refusal(evaluate, pruner.trace.graph, least) if evaluate else None
-        if refusal and evaluate and finish and step < steps:
+        why = refusal(evaluate, pruner.trace.graph, least) if evaluate else None
+        if why and evaluate and finish and step < steps:
             finish(pruner.trace.graph)
-            refusal = _refusal(evaluate, pruner.trace.graph, least)
-        if refusal:
+            why = refusal(evaluate, pruner.trace.graph, least)
+        if why:
             pruner = earlier
-            pruner.notes += (f"step {step} of {steps} taken back: {refusal}",)
+            pruner.notes += (f"step {step} of {steps} taken back: {why}",)
             break
     result = pruner.trace.graph
     result.meta["prune"] = pruner.plan()
@@ -123,16 +120,6 @@ def apply_plan(graph: Graph, plan: PrunePlan) -> Graph:
     result = apply_cut(trace(canonical(graph)), plan.cut).graph
     result.meta["prune"] = plan
     return result
-
-
-def canonical(graph: Graph) -> Graph:
-    """Return a copy of a graph in the form that rules know."""
-    from prunus.passes import CANONICAL
-
-    graph = copy_graph(graph)
-    for one_pass in CANONICAL:
-        graph = one_pass(graph)
-    return graph
 
 
 @dataclass
@@ -277,30 +264,6 @@ class _Pruner:
         )
 
 
-def _baseline(evaluate: Evaluate, graph: Graph, max_drop: float) -> float:
-    """Return the accuracy of the original, asked twice.
-
-    Raises:
-        PruneError: the answers differ by so much that they cannot tell what a step costs.
-    """
-    first, second = accuracy_of(evaluate, graph), accuracy_of(evaluate, graph)
-    if abs(first - second) > max(_NOISE * max_drop, 1e-9):
-        raise PruneError(
-            f"evaluate returned {first:g} and {second:g} for the same graph", expected="the same number twice",
-            do="judge on the same samples every time, in the same order, with fixed seeds",
-        )  # fmt: skip
-    return first
-
-
-def _refusal(evaluate: Evaluate, graph: Graph, least: float) -> str | None:
-    """Return why a graph breaks the contract, None if it holds."""
-    try:
-        found = accuracy_of(evaluate, graph)
-    except PruneError as error:
-        return error.found
-    return None if found >= least else f"accuracy {found:.4f}, at least {least:.4f} wanted"
-
-
 def as_batches(calibration: Sequence[Any] | None) -> list[tuple[torch.Tensor, ...]]:
     """Return calibration inputs as tuples of tensors."""
     given = [] if calibration is None else list(calibration)
@@ -308,24 +271,3 @@ def as_batches(calibration: Sequence[Any] | None) -> list[tuple[torch.Tensor, ..
         tuple(torch.as_tensor(one) for one in (batch if isinstance(batch, tuple | list) else (batch,)))
         for batch in given
     ]
-
-
-def accuracy_of(evaluate: Evaluate, graph: Graph) -> float:
-    """Return what a user's function says of a graph; it may run any number of samples at once.
-
-    Raises:
-        PruneError: it raises, or returns NaN.
-    """
-    module = TrainableGraph(graph)
-
-    def run(*tensors: torch.Tensor) -> Any:
-        with torch.no_grad():
-            return module(*tensors)
-
-    try:
-        accuracy = float(evaluate(run))
-    except Exception as error:
-        raise PruneError(f"evaluate raised {type(error).__name__}: {error}", expected="a number") from error
-    if accuracy != accuracy:
-        raise PruneError("evaluate returned NaN", expected="a number", do="look at the model's outputs")
-    return accuracy

@@ -8,11 +8,13 @@ from typing import Any
 from rich.table import Table
 
 from prunus.errors import OutputError
+from prunus.passes.canonical import canonical
+from prunus.passes.evaluation import Evaluate, accuracy_of
 from prunus.passes.graph import Graph
 from prunus.passes.prune.apply import apply_cut
 from prunus.passes.prune.groups import find_groups
 from prunus.passes.prune.importance import Importance, importances
-from prunus.passes.prune.pruner import Evaluate, accuracy_of, as_batches, canonical
+from prunus.passes.prune.pruner import as_batches
 from prunus.passes.prune.scene import Scene
 from prunus.passes.prune.trace import trace
 from prunus.passes.prune.units import Axes

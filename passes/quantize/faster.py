@@ -15,9 +15,9 @@ import networkx
 from torch.fx import Node
 
 from prunus.passes.graph import Graph, value
+from prunus.passes.latency import StepTimes
 from prunus.passes.quantize.annotate import Plan
 from prunus.passes.quantize.kinds import Kind, data
-from prunus.passes.step_times import StepTimes
 
 GAIN = 0.1
 """An integer layer saves memory too, and times are estimates: float32 must save more than this share."""

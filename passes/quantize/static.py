@@ -6,6 +6,7 @@ from prunus.compression import Quantize
 from prunus.manifest import LayerPrecision
 from prunus.passes.fold_constants import fold_constants
 from prunus.passes.graph import Graph, copy_graph
+from prunus.passes.latency import EstimatedLatency
 from prunus.passes.merge_duplicates import merge_duplicates
 from prunus.passes.quantize.annotate import annotate
 from prunus.passes.quantize.calibrate import calibrate
@@ -19,7 +20,6 @@ from prunus.passes.quantize.weight_only import quantize_embeddings
 from prunus.passes.quantize.write_qdq import write_qdq
 from prunus.passes.reasons import Reason, collect_reasons
 from prunus.passes.recovery import Batches
-from prunus.passes.step_times import estimated_steps
 from prunus.targets import Target, load_target
 
 _ROUGHLY = 8
@@ -66,11 +66,12 @@ def _left_in_floats(graph: Graph, config: Quantize, target: Target) -> dict[str,
     plan = annotate(rounded, target, bits=config.bits, keep=config.keep)
     prepare(rounded, plan, calibrate(rounded, plan, samples, "min_max"))
     integer = fold_constants(fold_qdq(write_qdq(rounded)))
+    times = EstimatedLatency(target)
     return faster_in_floats(
         annotate(graph, target, bits=config.bits, keep=config.keep),
         graph,
-        estimated_steps(graph, target),
-        estimated_steps(integer, target),
+        times.steps(graph),
+        times.steps(integer),
     )
 
 

@@ -8,12 +8,13 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from prunus.compression import LowRank, Prune, Quantize
-from prunus.contract import Contract, Evaluate, Verdict
+from prunus.contract import Contract, Verdict
 from prunus.errors import InputError
 from prunus.manifest import CompressionStep
 from prunus.targets import Target
 
 if TYPE_CHECKING:
+    from prunus.passes.evaluation import Evaluate
     from prunus.passes.graph import Graph
     from prunus.passes.recovery import Batches, Distill
 
@@ -22,8 +23,6 @@ FineTune: TypeAlias = "Callable[[Any], None] | str | Distill | None"
 
 Progress = Callable[[str, int, int], None]
 
-# Budgets that are tried, each halfway back from the one before, until what distillation makes of it holds.
-_ATTEMPTS = 3
 # Importance settles with fewer samples than training wants.
 _SAMPLES = 64
 
@@ -37,7 +36,7 @@ def compress(
     quantize: Quantize | None = None,
     calibration: Sequence[Any] | None = None,
     fine_tune: FineTune = None,
-    evaluate: Evaluate | None = None,
+    evaluate: "Evaluate | None" = None,
     max_drop: float = 0.01,
     robustness: bool = False,
     max_robust_drop: float = 0.05,
@@ -55,8 +54,8 @@ def compress(
         calibration: batches of inputs without labels, for importance and distillation; those of `quantize` by default.
         fine_tune: trains a module in place after pruning, after factorising and, with `Quantize(training="lsq")`, when
             rounding has been prepared; "distill" lets the original teach on the calibration inputs.
-        evaluate, max_drop: the contract. Pruning stops before the step that breaks it, and with "distill" tries again
-            halfway; errors of factors are halved until it holds; the loudest integer layers stay in float32.
+        evaluate, max_drop: the contract. Pruning stops before the step that breaks it; less is factorised until it
+            holds; the loudest integer layers stay in float32.
         robustness, max_robust_drop: the same for accuracy under noise, blur, brightness and FGSM.
         seed: of "distill".
         progress: called as steps go on.
@@ -112,40 +111,28 @@ class _Chain:
         self.rows = [self._row("original", original, contract.baseline)]
 
     def prune(self, config: Prune) -> None:
-        """Prune in steps, train, and stop before the step that breaks the contract."""
-        notes: list[str] = []
-        for _ in range(_ATTEMPTS):
-            self.progress("prune", 0, 1)
-            pruned = self._pruned(config)
-            verdict = self.contract.judge(pruned)
-            breach = self.contract.breach(verdict)
-            if not breach or self.lesson is None:
-                break
-            plan = pruned.meta["prune"]
-            halfway = config.amount**0.5 * (plan.before**0.5 if config.budget == "latency_ms" else 1.0)
-            notes.append(f"{config.budget}={config.amount:.3g}: {breach}")
-            config = replace(config, **{config.budget: halfway})
-        self._accept("prune", pruned, verdict, [*notes, *pruned.meta["prune"].notes])
+        """Prune in steps, train, and stop before the step that breaks the contract.
 
-    def _pruned(self, config: Prune) -> "Graph":
-        """Prune to a budget; distillation is one long lesson at the end, of which steps on the way know nothing yet."""
-        from prunus.passes.prune import latency_model, prune
+        A function trains after each step; distillation is one long lesson, at the end or before a step is given up.
+        """
+        from prunus.passes.latency import latency_model
+        from prunus.passes.prune import prune
 
+        self.progress("prune", 0, 1)
         pruned = prune(
             self.graph,
             config,
             calibration=self._few_samples(),
-            evaluate=None if self.lesson else self.contract.evaluate,
+            evaluate=self.contract.evaluate,
             max_drop=self.contract.max_drop,
             fine_tune=self._train if self.trainer else None,
+            finish=partial(self._train, lesson=self.lesson) if self.lesson else None,
             latency=latency_model(self.target) if config.budget in ("latency", "latency_ms") else None,
         )
-        if self.lesson:
-            self._train(pruned, self.lesson)
-        return pruned
+        self._accept("prune", pruned, self.contract.judge(pruned), list(pruned.meta["prune"].notes))
 
     def low_rank(self, config: LowRank) -> None:
-        """Factorise layers, train, and halve the errors until the contract holds."""
+        """Factorise layers, train, and do less until the contract holds."""
         from prunus.passes.low_rank import low_rank
 
         self.progress("low rank", 0, 1)
@@ -249,7 +236,7 @@ class _Chain:
         return Batches(self.samples)
 
     def _row(self, name: str, graph: "Graph", verdict: Verdict, notes: tuple[str, ...] = ()) -> CompressionStep:
-        from prunus.passes.prune import EstimatedLatency
+        from prunus.passes.latency import EstimatedLatency
 
         tensors = [*graph.parameters(), *graph.buffers()]
         return CompressionStep(

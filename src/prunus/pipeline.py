@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 from prunus.artifact import Artifact
 from prunus.chain import FineTune, compress
 from prunus.compression import LowRank, Prune, Quantize
-from prunus.contract import Evaluate
 from prunus.manifest import History, PassSummary
 from prunus.targets import Target, load_target
 from prunus.tuning import Tune
 
 if TYPE_CHECKING:
     from prunus.passes import PassRecord
+    from prunus.passes.evaluation import Evaluate
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how much of it is finished, and how much there is."""
@@ -35,7 +35,7 @@ def compile(
     quantize: Quantize | None = None,
     calibration: Sequence[Any] | None = None,
     fine_tune: FineTune = None,
-    evaluate: Evaluate | None = None,
+    evaluate: "Evaluate | None" = None,
     max_drop: float = 0.01,
     robustness: bool = False,
     max_robust_drop: float = 0.05,

@@ -50,7 +50,7 @@ class Misbehaving(Defaults):
         return False
 
     def match(self, request: Any, target: Target) -> Any:
-        raise NotImplementedError
+        raise AssertionError("it claims nothing")
 
     def knobs(self, problem: Doubling, target: Target) -> Sequence[Knob]:
         return self._knobs

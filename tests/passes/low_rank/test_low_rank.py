@@ -15,9 +15,9 @@ from prunus.frontend import import_model
 from prunus.passes import DEFAULT, check, run_passes
 from prunus.passes.export_onnx import export_onnx
 from prunus.passes.graph import Graph, calls, get_constant
+from prunus.passes.latency import EstimatedLatency
 from prunus.passes.low_rank import LowRankPlan, low_rank
 from prunus.passes.numbers import run
-from prunus.passes.prune.latency import EstimatedLatency
 from prunus.passes.recovery import Batches, Distill, distill
 from prunus.targets import load_target
 

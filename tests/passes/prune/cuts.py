@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from prunus.frontend import import_model
+from prunus.passes.canonical import canonical
 from prunus.passes.graph import Graph
 from prunus.passes.numbers import Values, largest_error, rounding_noise, run
 from prunus.passes.prune import apply_cut
-from prunus.passes.prune.pruner import canonical
 from prunus.passes.prune.trace import Trace
 from prunus.passes.prune.units import Axes, Unit, find_units
 from tests.passes.prune.zeroing import Zeroed

@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from prunus.frontend import import_model
+from prunus.passes.canonical import canonical
 from prunus.passes.prune import dependency_graph, describe, trace
-from prunus.passes.prune.pruner import canonical
 
 
 class Net(nn.Module):

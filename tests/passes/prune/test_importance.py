@@ -7,10 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from prunus.frontend import import_model
+from prunus.passes.canonical import canonical
 from prunus.passes.prune import MEASURES, Scene, trace
 from prunus.passes.prune.groups import Group, find_groups
 from prunus.passes.prune.importance import importances
-from prunus.passes.prune.pruner import canonical
 from prunus.passes.prune.scene import output_change
 from prunus.passes.prune.units import Axes
 

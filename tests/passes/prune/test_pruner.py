@@ -13,15 +13,13 @@ from prunus.errors import InputError, PruneError
 from prunus.frontend import import_model
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import Graph, calls, shape
+from prunus.passes.latency import EstimatedLatency, MeasuredLatency, latency_model
 from prunus.passes.numbers import run
 from prunus.passes.prune import (
-    EstimatedLatency,
     Group,
-    MeasuredLatency,
     Scene,
     apply_plan,
     describe,
-    latency_model,
     plan_pruning,
     prune,
 )

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from prunus.frontend import import_model
+from prunus.passes.canonical import canonical
 from prunus.passes.decompose import KEPT
 from prunus.passes.prune import apply_cut, describe, trace
 from prunus.passes.prune.groups import Group
-from prunus.passes.prune.pruner import canonical
 from prunus.passes.prune.rules import RULES
 from prunus.passes.prune.units import Axes, find_units
 

@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from prunus.frontend import import_model
+from prunus.passes.canonical import canonical
 from prunus.passes.numbers import random_inputs
 from prunus.passes.prune import trace
-from prunus.passes.prune.pruner import canonical
 from tests.passes.prune.cuts import assert_every_group_can_be_cut
 
 ONNX: dict[str, dict[str, Any]] = {

@@ -10,9 +10,9 @@ from prunus.compression import Quantize
 from prunus.errors import QuantizeError
 from prunus.frontend import import_model
 from prunus.passes import DEFAULT, Graph, run_passes
+from prunus.passes.latency import EstimatedLatency, StepTimes
 from prunus.passes.quantize import Plan, annotate, quantize
 from prunus.passes.quantize.faster import GAIN, faster_in_floats
-from prunus.passes.step_times import StepTimes, estimated_steps
 from prunus.targets import load_target
 
 RPI4 = load_target("rpi4")
@@ -81,7 +81,7 @@ def test_a_slow_integer_layer_stays_in_float32() -> None:
     target = load_target("x86-64-v3")
     everywhere = quantize(graph, Quantize(calibration=[x], where="everywhere"), target=target)
     faster = quantize(graph, Quantize(calibration=[x]), target=target)
-    times = [sum(time for _, time in estimated_steps(one, target)) for one in (graph, everywhere, faster)]
+    times = [EstimatedLatency(target).latency_ms(one) for one in (graph, everywhere, faster)]
     assert times[2] <= min(times[:2])
     rows = faster.meta["quantization"]
     assert all(("us in float32" in row.reason) == (row.precision == "float32") for row in rows)

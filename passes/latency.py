@@ -13,6 +13,9 @@ from prunus.targets import Target
 if TYPE_CHECKING:
     from prunus.backends.plan.program import KernelSpec, Program, Step
 
+StepTimes = list[tuple[tuple[str, ...], float]]
+"""For each step: the names of the nodes that it computes, and microseconds on one core."""
+
 # Which of the times counts: what else the machine does makes none faster.
 _QUANTILE = 0.05
 _LEAST_RUNS = 20
@@ -57,7 +60,11 @@ class EstimatedLatency:
 
     def latency_ms(self, graph: Graph) -> float:
         """Return the estimate."""
-        return sum(step.cost_cycles for step in _program(graph, self.target).steps) / (self.target.clock_mhz * 1000)
+        return sum(time_us for _, time_us in self.steps(graph)) / 1000
+
+    def steps(self, graph: Graph) -> StepTimes:
+        """Return the steps that a graph is computed in, each with its estimate."""
+        return [(step.nodes, step.cost_cycles / self.target.clock_mhz) for step in _program(graph, self.target).steps]
 
     settle_ms = latency_ms
 
