@@ -7,13 +7,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from prunus.backends.plan.program import Program
 from prunus.compression import Prune
 from prunus.errors import InputError, PruneError
 from prunus.frontend import import_model
 from prunus.passes.arguments import arguments
 from prunus.passes.graph import Graph, calls, shape
-from prunus.passes.latency import EstimatedLatency, MeasuredLatency, latency_model
+from prunus.passes.latency import EstimatedLatency
 from prunus.passes.numbers import run
 from prunus.passes.prune import (
     Group,
@@ -79,33 +78,6 @@ def test_time_budgets(budget: str) -> None:
     amount = 0.6 if budget == "latency" else 0.6 * whole
     pruned = prune(graph, request("l1", budget, amount), latency=model)
     assert 0.4 * whole < model.latency_ms(pruned) <= 0.6 * whole
-
-
-def test_measured_times_settle_on_the_budget() -> None:
-    graph, _ = network()
-    model = MeasuredLatency(load_target("native"), seconds=0.0)
-    plan = prune(graph, Prune(latency=0.6, importance="l1"), latency=model).meta["prune"]
-    assert plan.after < 0.8 * plan.before  # loosely: other work on this machine
-    assert "times are measured on this machine" in plan.notes
-    assert latency_model(load_target("native")) == MeasuredLatency(load_target("native"))
-    assert latency_model(load_target("rpi4")).source == "estimated for rpi4"
-
-
-def test_times_between_measured_widths_are_interpolated() -> None:
-    """Where the estimate is off by the same factor everywhere, every time follows from two."""
-    graph, _ = network()
-    target = load_target("native")
-    estimate = EstimatedLatency(target)
-
-    class Threefold(MeasuredLatency):
-        def _times_ms(self, graph: Graph, program: Program) -> list[float]:
-            return [3 * step.cost_cycles / (target.clock_mhz * 1000) for step in program.steps]
-
-    model = Threefold(target)
-    narrow, middle = (prune(graph, Prune(macs=share, importance="l1")) for share in (0.3, 0.6))
-    for one in (graph, narrow):
-        assert model.settle_ms(one) == pytest.approx(3 * estimate.latency_ms(one))
-    assert model.latency_ms(middle) == pytest.approx(3 * estimate.latency_ms(middle))
 
 
 def test_widths_fill_vectors_for_budgets_of_time() -> None:
