@@ -18,8 +18,10 @@ from benchmarks.machine import caption
 BOARD = "rpi4"
 
 
-def print_chain(console: Console, trained: Trained, prune: prunus.Prune, lesson: prunus.Distill) -> None:
-    """Prune, teach and quantise; every other sample teaches, without its label, and the others judge.
+def print_chain(
+    console: Console, trained: Trained, shrink: prunus.Prune | prunus.LowRank, lesson: prunus.Distill
+) -> None:
+    """Shrink, teach and quantise; every other sample teaches, without its label, and the others judge.
 
     Libraries for this machine are timed and judged; those for the board are estimated.
     """
@@ -42,10 +44,11 @@ def print_chain(console: Console, trained: Trained, prune: prunus.Prune, lesson:
             )  # fmt: skip
 
     quantize = prunus.Quantize(calibration=calibration)
-    smaller = compiled(trained.path, "native", prune=prune, fine_tune=lesson, evaluate=accuracy, max_drop=0.02)
+    step, done = ("prune", "pruned") if isinstance(shrink, prunus.Prune) else ("low_rank", "factorised")
+    smaller = compiled(trained.path, "native", **{step: shrink}, fine_tune=lesson, evaluate=accuracy, max_drop=0.02)
     steps: dict[str, tuple[Any, dict[str, Any]]] = {
         "as it is": (trained.path, {}),
-        "pruned and taught": (smaller.module, {}),
+        f"{done} and taught": (smaller.module, {}),
         "in int8": (smaller.module, {"quantize": quantize}),
     }
     table = Table(title=f"{trained.task}: step by step, batch 1, one thread", caption=caption())

@@ -15,7 +15,7 @@ FOLDER = Path(__file__).resolve().parent / "data"
 
 @dataclass(frozen=True)
 class Samples:
-    """Inputs with a batch of 1 each, float32, and the class that each belongs to."""
+    """Inputs with a batch of 1 each, as the model takes them, and the class that each belongs to."""
 
     inputs: list[np.ndarray]
     labels: np.ndarray
@@ -48,20 +48,22 @@ class Trained:
         """Read the samples and bring them into the form that the model takes."""
         with np.load(FOLDER / self.name / "samples.npz") as file:
             inputs = PREPROCESS[self.name](file)
-            return Samples(list(np.ascontiguousarray(inputs, np.float32)[:, None]), file["labels"].astype(np.int64))
+            return Samples(list(inputs[:, None]), file["labels"].astype(np.int64))
 
 
 # (N, ...) arrays of the file to (N, ...) inputs without the batch.
 PREPROCESS = {
     "fashion": lambda file: (file["pictures"][:, None] / np.float32(255) - np.float32(0.2860)) / np.float32(0.3530),
-    "commands": lambda file: file["mfcc"][:, None] * file["scale"],
-    "voice": lambda file: file["log_mel"],
+    "commands": lambda file: file["mfcc"][:, None] * np.float32(file["scale"]),
+    "voice": lambda file: file["log_mel"].astype(np.float32),
+    "sentences": lambda file: file["ids"].astype(np.int64),
 }
 
 FASHION = Trained("fashion", "ten kinds of clothes", "image")
 COMMANDS = Trained("commands", "ten spoken commands, other words, silence", "mfcc")
 VOICE = Trained("voice", "speech or not", "log_mel")
-TRAINED = (FASHION, COMMANDS, VOICE)
+SENTENCES = Trained("sentences", "sentences that praise or complain", "ids")
+TRAINED = (FASHION, COMMANDS, VOICE, SENTENCES)
 
 
 def main() -> None:
