@@ -2,8 +2,8 @@
 
 Output pixels by output channels are held in registers while taps and input channels pass by, four channels at a time.
 Where a kernel row reads neighbouring pixels of few channels, the row is one run of bytes. Input lines are read from a
-copy with the zero point around it (`integer_lines`); rows above and below the input are sums of weights that were
-packed.
+copy with the zero point around it (`integer_lines`). Rows above and below the input are left out: what they would add
+is in what the sums of an output row start from.
 """
 
 from collections.abc import Sequence
@@ -19,7 +19,6 @@ from prunus.backends.kernels.convolution import lift
 from prunus.backends.kernels.emit import (
     Index,
     Memory,
-    Registers,
     address,
     kernel,
     load,
@@ -92,10 +91,10 @@ class QuantizedConvolution:
         return 1 if self.folded else self.columns.kernel
 
     @property
-    def adds_lines(self) -> bool:
-        """Whether kernel rows outside the input count: their sums are packed."""
+    def starts(self) -> tuple[int, ...]:
+        """One output row of each section whose sums start from the same numbers."""
         (rows,) = self.rows.phases()
-        return self.padding != 0 and rows.clean() != (0, rows.outputs)
+        return rows.sections() if self.padding != 0 else (0,)
 
 
 @dataclass(frozen=True)
@@ -207,10 +206,10 @@ class IntegerConvolution(Defaults):
         dot = integer_dot.by_name(problem.dot)
         packed = np.concatenate([pack_weights(group, columns, dot) for group in flat])
         lines = problem.padding * words.astype(np.int64).sum(axis=(2, 3, 5))  # (groups, kernel rows, outputs)
-        bias = start_of(rest, len(weight), problem.requantize)
-        start = wrap_int32(bias.reshape(groups, 1, -1) - lines.sum(axis=1, keepdims=True))
-        arrays = [packed, columns.pack(start), columns.pack(scale.numpy().reshape(groups, 1, -1))]
-        return (*arrays, columns.pack(wrap_int32(lines))) if problem.adds_lines else tuple(arrays)
+        (rows,) = problem.rows.phases()
+        inside = np.stack([lines[:, rows.valid(row)].sum(axis=1) for row in problem.starts], axis=1)
+        start = start_of(rest, len(weight), problem.requantize).reshape(groups, 1, -1) - inside
+        return packed, columns.pack(wrap_int32(start)), columns.pack(scale.numpy().reshape(groups, 1, -1))
 
     def units(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> int:
         rows = problem.batch * problem.rows.output_size * _lines(problem, knob).segments
@@ -232,8 +231,8 @@ class IntegerConvolution(Defaults):
         return cycles * problem.rows.output_size * problem.groups * problem.batch + extra
 
     def emit(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> Any:
-        dtypes = ["int8", "int8", "int32", "float32", *(["int32"] if problem.adds_lines else [])]
-        dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype, "int8"]
+        operands = [operand.dtype for operand in problem.epilogue.operands]
+        dtypes = ["int8", "int8", "int32", "float32", *operands, problem.epilogue.dtype, "int8"]
 
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
             _Emitter(problem, knob, target, memories).run(begin, end)
@@ -269,7 +268,6 @@ class _Emitter:
         self.copies = _lines(problem, knob)
         rest = iter(memories)
         self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
-        self.outside = next(rest) if problem.adds_lines else None
         self.operands = [next(rest) for _ in problem.epilogue.operands]
         self.y, self.scratch = rest
 
@@ -299,7 +297,7 @@ class _Emitter:
     def _row(
         self, n: Index, g: Index, block: Index, row: Index, segment: Index, bounds: tuple[Index, Index], tail: bool
     ) -> None:
-        bias = self._bias(g, block, bounds, self.channels.widths(tail))
+        bias = self._bias(g, block, row, self.channels.widths(tail))
         width, size, segments = self.problem.columns.output_size, self.copies.segment, self.copies.segments
         pixels = self.knob.tail_pixels if tail else self.knob.pixels
         last = width - (segments - 1) * size
@@ -321,24 +319,12 @@ class _Emitter:
             with T.Else():
                 tiles(last)
 
-    def _bias(self, g: Index, block: Index, bounds: tuple[Index, Index], widths: Sequence[int]) -> list[Any]:
-        """Return the sums that pixels of this row start from: the bias, and kernel rows outside the input."""
-        at = T.bind(g * self.channels.padded + block * self.channels.block)
-        starts = [sum(widths[:v]) for v in range(len(widths))]
-        bias = [load(self.bias, at + start, width) for start, width in zip(starts, widths, strict=True)]
-        if self.outside is None:
-            return [T.bind(vector) for vector in bias]
-        low, high = bounds
-        taps = self.problem.rows.kernel
-        sums = Registers(len(widths), widths, "int32")
-        for v, vector in enumerate(bias):
-            sums[v] = vector
-        first = T.bind(at * taps)
-        for begin, end in ((0, T.min(low, taps)), (T.max(low, high), taps)):
-            with loop(begin, end) as i:
-                for v, (start, width) in enumerate(zip(starts, widths, strict=True)):
-                    sums[v] = sums[v] + load(self.outside, first + i * sum(widths) + start, width)
-        return [T.bind(sums[v]) for v in range(len(widths))]
+    def _bias(self, g: Index, block: Index, row: Index, widths: Sequence[int]) -> list[Any]:
+        """Return the sums that pixels of this row start from: the bias, less the zero points of what they read."""
+        (rows,), count = self.problem.rows.phases(), len(self.problem.starts)
+        at = (g * self.channels.padded + block * self.channels.block) * count
+        first = T.bind(at + (rows.section(row) * sum(widths) if count > 1 else 0))
+        return [T.bind(load(self.bias, first + sum(widths[:v]), width)) for v, width in enumerate(widths)]
 
     def _tile(
         self, n: Index, g: Index, block: Index, row: Index, segment: Index, bounds: tuple[Index, Index], first: Index,

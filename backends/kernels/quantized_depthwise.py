@@ -71,10 +71,10 @@ class QuantizedDepthwise:
         return self.terms == self.rows.kernel * self.columns.kernel
 
     @property
-    def adds_lines(self) -> bool:
-        """Whether kernel rows outside the input count: their sums are packed."""
+    def starts(self) -> tuple[int, ...]:
+        """One output row of each section whose sums start from the same numbers."""
         (rows,) = self.rows.phases()
-        return self.zero_point != 0 and rows.clean() != (0, rows.outputs)
+        return rows.sections() if self.zero_point != 0 else (0,)
 
 
 @dataclass(frozen=True)
@@ -155,10 +155,10 @@ class IntegerDepthwise(Defaults):
         weight, scale, *rest = tensors
         taps = weight.numpy().reshape(problem.channels, problem.rows.kernel, -1).transpose(1, 2, 0)
         lines = problem.zero_point * taps.astype(np.int64).sum(axis=1)
-        bias = start_of(rest, problem.channels, problem.requantize)
-        start = wrap_int32(bias - lines.sum(axis=0))
-        arrays = (np.ascontiguousarray(taps), start, np.ascontiguousarray(scale.numpy()))
-        return (*arrays, wrap_int32(lines)) if problem.adds_lines else arrays
+        (rows,) = problem.rows.phases()
+        inside = np.stack([lines[rows.valid(row)].sum(axis=0) for row in problem.starts])
+        start = wrap_int32(start_of(rest, problem.channels, problem.requantize) - inside)
+        return np.ascontiguousarray(taps), start, np.ascontiguousarray(scale.numpy())
 
     def units(self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob) -> int:
         return problem.batch * problem.rows.output_size
@@ -184,8 +184,8 @@ class IntegerDepthwise(Defaults):
         return cycles * blocks * problem.batch * problem.rows.output_size + extra
 
     def emit(self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob, target: Target) -> Any:
-        dtypes = ["int8", "int8", "int32", "float32", *(["int32"] if problem.adds_lines else [])]
-        dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
+        operands = [operand.dtype for operand in problem.epilogue.operands]
+        dtypes = ["int8", "int8", "int32", "float32", *operands, problem.epilogue.dtype]
         return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
 
 
@@ -212,7 +212,6 @@ class _Emitter:
         self.channels = Columns(problem.channels, knob.lanes, knob.vectors, exact=True)
         rest = iter(memories)
         self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
-        self.lines = next(rest) if problem.adds_lines else None
         self.operands = [next(rest) for _ in problem.epilogue.operands]
         self.y = next(rest)
 
@@ -249,7 +248,7 @@ class _Emitter:
         problem, taps = self.problem, columns.taps.count
         dtype, wide = ("int16" if problem.whole else "int32"), lane_dtype("int32", lanes)
         sums = Registers(tile.width, lanes, dtype)
-        bias = self._bias(bounds, channel, lanes)
+        bias = self._bias(row, channel, lanes)
         for p in range(tile.width):
             sums[p] = splat(0, "int16", lanes) if problem.whole else bias
         batch_stride, row_stride, column_stride, _ = problem.input_strides
@@ -287,18 +286,11 @@ class _Emitter:
             )
             store(self.y, address(place, problem.output_strides), value, lanes)
 
-    def _bias(self, bounds: tuple[Index, Index], channel: Index, lanes: int) -> Vector:
-        """Return the sums that pixels of this row start from: the bias, and kernel rows outside the input."""
-        bias = load(self.bias, channel, lanes)
-        if self.lines is None:
-            return T.bind(bias)
-        (low, high), taps = bounds, self.problem.rows.kernel
-        total = Registers(1, lanes, "int32")
-        total[0] = bias
-        for begin, end in ((0, T.min(low, taps)), (T.max(low, high), taps)):
-            with loop(begin, end) as i:
-                total[0] = total[0] + load(self.lines, i * self.problem.channels + channel, lanes)
-        return T.bind(total[0])
+    def _bias(self, row: Index, channel: Index, lanes: int) -> Vector:
+        """Return the sums that pixels of this row start from: the bias, less the zero points of what they read."""
+        (rows,), several = self.problem.rows.phases(), len(self.problem.starts) > 1
+        section = rows.section(row) * self.problem.channels if several else 0
+        return T.bind(load(self.bias, section + channel, lanes))
 
     def _product(
         self,

@@ -111,6 +111,15 @@ class Phase:
         return T.bind(T.max(low, 0)), T.bind(T.min(high, self.taps.count))
 
     @lru_cache(maxsize=4096)  # noqa: B019
+    def sections(self) -> tuple[int, ...]:
+        """Return the first q of each run of outputs for which the same taps land inside."""
+        return tuple(q for q in range(self.outputs) if q == 0 or self.valid(q) != self.valid(q - 1))
+
+    def section(self, q: Any) -> Any:
+        """Return the number of the run that q is in, as a TIR expression of the variable q."""
+        return sum(T.if_then_else(q >= first, 1, 0) for first in self.sections()[1:])
+
+    @lru_cache(maxsize=4096)  # noqa: B019
     def tiles(self, width: int) -> tuple["Tile", ...]:
         """Cut the outputs into tiles of at most `width`, equal ones inside joined to one run."""
         return tuple(self._tiles(width))

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from prunus.errors import InputError
@@ -13,6 +14,8 @@ from prunus.passes.recovery.batches import Batches
 from prunus.passes.recovery.batchnorm import recalibrate_batchnorm
 from prunus.passes.recovery.features import Feature, common_features, exposed
 from prunus.passes.trainable import TrainableGraph
+
+_TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,7 @@ class Distill:
         batch_size: samples a step.
         learning_rate: the highest of the cosine schedule; AdamW.
         features: weight of what layers inside compute, beside the outputs, at first; it falls with the learning rate.
+        classes: weight of the divergence of softened classes, for outputs (N, classes).
         mix: blend half of each batch with other samples, where all inputs are floating point.
         seed: of the order of the samples and of their mixture.
         frozen: statistics of batch norm stay as they are; else they are measured anew before training.
@@ -33,6 +37,7 @@ class Distill:
     batch_size: int = 64
     learning_rate: float = 2e-3
     features: float = 1.0
+    classes: float = 0.3
     mix: bool = True
     seed: int = 0
     frozen: bool = False
@@ -49,10 +54,13 @@ def distill(
     """Train the parameters of `student` to compute what `teacher` does, and return `student`.
 
     The loss is the squared error of the outputs, each divided by the teacher's variance: regression on logits (Ba and
-    Caruana 2014, arXiv:1312.6184), which needs no labels and no choice of a temperature. To it comes, at first, the
-    same error of what layers compute on the channels that pruning has left: hints (Romero et al. 2015,
-    arXiv:1412.6550) that need no adapters, since student and teacher share the channels. They tell much more of each
-    sample than the outputs do, and without them a few thousand samples are learned by heart.
+    Caruana 2014, arXiv:1312.6184), which needs no labels and fits outputs of any kind. Outputs (N, classes) are also
+    compared as probabilities, by the Kullback-Leibler divergence at a temperature of 2 (Hinton et al. 2015,
+    arXiv:1503.02531): what lies between two classes decides, and there the squared error does not look twice. Both
+    are least where the outputs are equal. To them comes, at first, the squared error of what layers compute on the
+    channels that pruning has left: hints (Romero et al. 2015, arXiv:1412.6550) that need no adapters, since student
+    and teacher share the channels. They tell much more of each sample than the outputs do, and without them a few
+    thousand samples are learned by heart.
 
     Half of each batch are blends of two samples, on which the teacher answers too (Beyer et al. 2022,
     arXiv:2106.05237). Dropout is left out: the function is to be met, not regularised. For the same reason batch norms
@@ -63,7 +71,7 @@ def distill(
         student: a graph in canonical form.
         teacher: the original, which takes the same inputs.
         batches: calibration samples.
-        config: steps, batch size, learning rate, seed.
+        config: steps, batch size, learning rate, weights, seed.
         progress: called with finished and total steps.
 
     Raises:
@@ -102,6 +110,7 @@ class _Lesson:
 
     def __init__(self, student: Graph, teacher: Graph, batches: Batches, config: Distill) -> None:
         self.features: list[Feature] = common_features(student, teacher) if config.features > 0 else []
+        self.classes = config.classes
         self.learner = TrainableGraph(exposed(student, self.features))
         self.master = TrainableGraph(exposed(teacher, self.features))
         if not (self.learner.any_batch and self.master.any_batch):
@@ -116,10 +125,15 @@ class _Lesson:
         """Return the error of the outputs, and `hints` times the mean error of the features."""
         with torch.no_grad():
             truths = self._truths(inputs)
-        pairs = zip(_floats(self.learner(*inputs)), truths, self.scales, strict=True)
+        answers = _floats(self.learner(*inputs))
+        pairs = zip(answers, truths, self.scales, strict=True)
         errors = [(answer - truth).square().mean() / scale for answer, truth, scale in pairs]
         results = len(errors) - len(self.features)
         loss = torch.stack(errors[:results]).sum()
+        if self.classes > 0:
+            for answer, truth in zip(answers[:results], truths[:results], strict=True):
+                if answer.dim() == 2:
+                    loss = loss + self.classes * _divergence(answer, truth)
         return loss + hints * torch.stack(errors[results:]).mean() if self.features and hints > 0 else loss
 
     def _truths(self, inputs: tuple[Tensor, ...]) -> list[Tensor]:
@@ -127,6 +141,12 @@ class _Lesson:
         results = len(truths) - len(self.features)
         known = zip(self.features, truths[results:], strict=True)
         return truths[:results] + [feature.select(truth) for feature, truth in known]
+
+
+def _divergence(answer: Tensor, truth: Tensor) -> Tensor:
+    """Return the mean of KL(truth | answer) over samples, (N, classes) logits, with gradients as at temperature 1."""
+    ours, theirs = ((logits / _TEMPERATURE).log_softmax(1) for logits in (answer, truth))
+    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * _TEMPERATURE**2
 
 
 def _mixed(inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -160,7 +160,7 @@ class Quantize:
     """
 
     calibration: Iterable[Any]
-    observer: str = "quantile"
+    observer: str = "mse"
     training: str | None = None
     bits: int = 8
     keep: Sequence[str] = ()

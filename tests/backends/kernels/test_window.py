@@ -1,5 +1,7 @@
 """Axes of sliding windows against brute force."""
 
+import itertools
+
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
@@ -41,6 +43,17 @@ def test_phases_read_what_the_definition_reads(axis: Axis) -> None:
     }
     assert found == expected(axis)
     assert axis.macs() == len(found)
+
+
+@given(axes())
+def test_sections_are_the_runs_of_outputs_with_equal_taps(axis: Axis) -> None:
+    for phase in axis.phases():
+        firsts = phase.sections()
+        runs = [range(a, b) for a, b in itertools.pairwise((*firsts, phase.outputs))]
+        assert [q for run in runs for q in run] == list(range(phase.outputs))
+        taps = [[phase.valid(q) for q in run] for run in runs]
+        assert all(found == one[0] for one in taps for found in one)
+        assert all(a[0] != b[0] for a, b in itertools.pairwise(taps))
 
 
 @given(axes(), st.integers(1, 9))
