@@ -85,7 +85,7 @@ def _square_error(seen: Statistics, tried: Range) -> float:
 
 def _divergence(seen: Statistics, tried: Range) -> float:
     """Return KL(P | Q): P clips into its outermost bins, Q spreads each step evenly over the bins that P fills."""
-    values, counts = seen.centres, seen.counts
+    values, counts = seen.centres, _without_zeros(seen)
     inside = (values >= tried.low) & (values <= tried.high)
     if not bool((counts * inside).any()):
         return float("inf")
@@ -100,6 +100,19 @@ def _divergence(seen: Statistics, tried: Range) -> float:
     support = torch.zeros(STEPS + 1, dtype=torch.float64).index_add_(0, step, filled.double())
     approximated = (total / support.clamp_min(1))[step]
     return _kullback_leibler(reference[filled], approximated[filled])
+
+
+def _without_zeros(seen: Statistics) -> Tensor:
+    """Return the counts with the bin of 0 as full as its neighbours.
+
+    0 is a step of every grid, so the many zeros of a ReLU lose nothing; spread over the bins of a step they would
+    seem to, and the narrowest range would win.
+    """
+    counts = seen.counts.clone()
+    if seen.low <= 0.0 <= seen.high and seen.low < seen.high:
+        zero = min(int(-seen.low / (seen.high - seen.low) * len(counts)), len(counts) - 1)
+        counts[zero] = torch.cat([counts[max(zero - 1, 0) : zero], counts[zero + 1 : zero + 2]]).mean()
+    return counts
 
 
 def _kullback_leibler(p: Tensor, q: Tensor) -> float:
