@@ -27,7 +27,7 @@ class Distill:
         batch_size: samples a step.
         learning_rate: the highest of the cosine schedule; AdamW.
         features: weight of what layers inside compute, beside the outputs, at first; it falls with the learning rate.
-        classes: weight of the divergence of softened classes, for outputs (N, classes).
+        classes: weight of the divergence of softened classes, for outputs (N, classes), logits or probabilities.
         mix: blend half of each batch with other samples, where all inputs are floating point.
         seed: of the order of the samples and of their mixture.
         frozen: statistics of batch norm stay as they are; else they are measured anew before training.
@@ -119,7 +119,9 @@ class _Lesson:
             self.learner, self.master = TrainableGraph(exposed(student, [])), TrainableGraph(exposed(teacher, []))
         with torch.no_grad():
             first = next(iter(batches.ordered(max(config.batch_size, 256))))
-            self.scales = [max(float(truth.var(correction=0)), 1e-12) for truth in self._truths(first)]
+            truths = self._truths(first)
+            self.scales = [max(float(truth.var(correction=0)), 1e-12) for truth in truths]
+            self.probabilities = [_are_probabilities(truth) for truth in truths]
 
     def loss(self, inputs: tuple[Tensor, ...], hints: float) -> Tensor:
         """Return the error of the outputs, and `hints` times the mean error of the features."""
@@ -131,9 +133,10 @@ class _Lesson:
         results = len(errors) - len(self.features)
         loss = torch.stack(errors[:results]).sum()
         if self.classes > 0:
-            for answer, truth in zip(answers[:results], truths[:results], strict=True):
+            for answer, truth, known in zip(answers[:results], truths, self.probabilities, strict=False):
                 if answer.dim() == 2:
-                    loss = loss + self.classes * _divergence(answer, truth)
+                    logits = (_logits(answer), _logits(truth)) if known else (answer, truth)
+                    loss = loss + self.classes * _divergence(*logits)
         return loss + hints * torch.stack(errors[results:]).mean() if self.features and hints > 0 else loss
 
     def _truths(self, inputs: tuple[Tensor, ...]) -> list[Tensor]:
@@ -147,6 +150,15 @@ def _divergence(answer: Tensor, truth: Tensor) -> Tensor:
     """Return the mean of KL(truth | answer) over samples, (N, classes) logits, with gradients as at temperature 1."""
     ours, theirs = ((logits / _TEMPERATURE).log_softmax(1) for logits in (answer, truth))
     return F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * _TEMPERATURE**2
+
+
+def _are_probabilities(output: Tensor) -> bool:
+    """Tell whether rows (N, classes) are what softmax returns."""
+    return output.dim() == 2 and bool((output >= 0).all()) and bool(((output.sum(1) - 1).abs() < 1e-3).all())
+
+
+def _logits(probabilities: Tensor) -> Tensor:
+    return probabilities.clamp_min(1e-8).log()
 
 
 def _mixed(inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:
