@@ -73,6 +73,11 @@ def test_entropy_keeps_what_is_even_and_cuts_a_far_tail() -> None:
     assert 0.9 <= tailed.high < 3
 
 
+def test_entropy_does_not_mind_many_zeros() -> None:
+    found = entropy(seen(torch.cat([torch.zeros(200_000), torch.linspace(0, 1, 200_000)])))
+    assert found.high == pytest.approx(1)
+
+
 @pytest.mark.parametrize("name", OBSERVERS)
 @pytest.mark.parametrize("constant", [0.0, 3.0, -2.0])
 def test_constant_values_have_a_grid(name: str, constant: float) -> None:
