@@ -74,8 +74,8 @@ def test_entropy_keeps_what_is_even_and_cuts_a_far_tail() -> None:
 
 
 def test_entropy_does_not_mind_many_zeros() -> None:
-    found = entropy(seen(torch.cat([torch.zeros(200_000), torch.linspace(0, 1, 200_000)])))
-    assert found.high == pytest.approx(1)
+    values = torch.randn(400_000, generator=torch.Generator().manual_seed(0)).relu()
+    assert entropy(seen(values)).high > 0.9 * float(values.max())
 
 
 @pytest.mark.parametrize("name", OBSERVERS)
