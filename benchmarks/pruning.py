@@ -29,6 +29,7 @@ from prunus.passes import CANONICAL, Graph, run_passes
 from prunus.passes.latency import latency_model
 from prunus.passes.prune import PrunePlan, plan_pruning, prune
 from prunus.passes.recovery import Batches, Distill, distill
+from prunus.passes.recovery.divergence import divergence
 from prunus.passes.trainable import TrainableGraph
 
 TRAINED = ("fashion-resnet, module", "kws commands, module", "kws digits, module")
@@ -108,9 +109,7 @@ def learn_labels(model: Trained, graph: Graph, seed: int, *, steps: int = 4500) 
             truth = teacher(blended)
         answer = module(blended)
         labelled = nn.functional.cross_entropy(answer[32:], model.labels[chosen[32:]], label_smoothing=0.05)
-        softened = [(logits / 2).log_softmax(1) for logits in (answer, truth)]
-        divergence = 4 * nn.functional.kl_div(softened[0], softened[1], reduction="batchmean", log_target=True)
-        loss = (answer - truth).square().mean() / truth.var() + 0.3 * divergence + 0.1 * labelled
+        loss = (answer - truth).square().mean() / truth.var() + 0.3 * divergence(answer, truth) + 0.1 * labelled
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(module.parameters(), 1.0)

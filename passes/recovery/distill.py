@@ -5,17 +5,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from prunus.errors import InputError
 from prunus.passes.graph import Graph
 from prunus.passes.recovery.batches import Batches
 from prunus.passes.recovery.batchnorm import recalibrate_batchnorm
+from prunus.passes.recovery.divergence import are_probabilities, divergence, logits_of
 from prunus.passes.recovery.features import Feature, common_features, exposed
 from prunus.passes.trainable import TrainableGraph
-
-_TEMPERATURE = 2.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +119,7 @@ class _Lesson:
             first = next(iter(batches.ordered(max(config.batch_size, 256))))
             truths = self._truths(first)
             self.scales = [max(float(truth.var(correction=0)), 1e-12) for truth in truths]
-            self.probabilities = [_are_probabilities(truth) for truth in truths]
+            self.probabilities = [are_probabilities(truth) for truth in truths]
 
     def loss(self, inputs: tuple[Tensor, ...], hints: float) -> Tensor:
         """Return the error of the outputs, and `hints` times the mean error of the features."""
@@ -135,8 +133,8 @@ class _Lesson:
         if self.classes > 0:
             for answer, truth, known in zip(answers[:results], truths, self.probabilities, strict=False):
                 if answer.dim() == 2:
-                    logits = (_logits(answer), _logits(truth)) if known else (answer, truth)
-                    loss = loss + self.classes * _divergence(*logits)
+                    logits = (logits_of(answer), logits_of(truth)) if known else (answer, truth)
+                    loss = loss + self.classes * divergence(*logits)
         return loss + hints * torch.stack(errors[results:]).mean() if self.features and hints > 0 else loss
 
     def _truths(self, inputs: tuple[Tensor, ...]) -> list[Tensor]:
@@ -144,21 +142,6 @@ class _Lesson:
         results = len(truths) - len(self.features)
         known = zip(self.features, truths[results:], strict=True)
         return truths[:results] + [feature.select(truth) for feature, truth in known]
-
-
-def _divergence(answer: Tensor, truth: Tensor) -> Tensor:
-    """Return the mean of KL(truth | answer) over samples, (N, classes) logits, with gradients as at temperature 1."""
-    ours, theirs = ((logits / _TEMPERATURE).log_softmax(1) for logits in (answer, truth))
-    return F.kl_div(ours, theirs, reduction="batchmean", log_target=True) * _TEMPERATURE**2
-
-
-def _are_probabilities(output: Tensor) -> bool:
-    """Tell whether rows (N, classes) are what softmax returns."""
-    return output.dim() == 2 and bool((output >= 0).all()) and bool(((output.sum(1) - 1).abs() < 1e-3).all())
-
-
-def _logits(probabilities: Tensor) -> Tensor:
-    return probabilities.clamp_min(1e-8).log()
 
 
 def _mixed(inputs: tuple[Tensor, ...], generator: torch.Generator) -> tuple[Tensor, ...]:

@@ -10,7 +10,7 @@ from prunus.passes import CANONICAL, run_passes
 from prunus.passes.graph import Graph
 from prunus.passes.prune import prune
 from prunus.passes.recovery import Batches, Distill, distill, recalibrate_batchnorm
-from prunus.passes.recovery.distill import _are_probabilities, _divergence, _logits, _mixed
+from prunus.passes.recovery.distill import _mixed
 from prunus.passes.trainable import TrainableGraph
 
 
@@ -97,21 +97,3 @@ def test_half_of_a_batch_is_blended() -> None:
     torch.testing.assert_close(second[:, 0], 10 * first)  # all inputs of a sample alike
     words = (torch.arange(8), batch[0])
     assert _mixed(words, torch.Generator()) == words
-
-
-def test_probabilities_diverge_as_their_logits_do() -> None:
-    ours, theirs = torch.randn(2, 16, 5, generator=torch.Generator().manual_seed(0)).unbind()
-    expected = _divergence(ours, theirs)
-    torch.testing.assert_close(_divergence(_logits(ours.softmax(1)), _logits(theirs.softmax(1))), expected)
-    torch.testing.assert_close(_divergence(theirs, theirs), torch.tensor(0.0), atol=1e-6, rtol=0)
-    probabilities = ((theirs / 2).softmax(1), (ours / 2).softmax(1))
-    by_definition = (probabilities[0] * (probabilities[0] / probabilities[1]).log()).sum(1).mean() * 4
-    torch.testing.assert_close(expected, by_definition)
-
-
-def test_what_counts_as_probabilities() -> None:
-    logits = torch.randn(16, 5, generator=torch.Generator().manual_seed(0))
-    assert _are_probabilities(logits.softmax(1))
-    assert not _are_probabilities(logits)
-    assert not _are_probabilities(logits.sigmoid())
-    assert not _are_probabilities(torch.ones(4, 3, 5) / 5)
