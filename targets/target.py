@@ -71,6 +71,11 @@ class Target:
         """First part of the triple: "x86_64", "aarch64" or "arm"."""
         return self.link_triple.split("-")[0]
 
+    @property
+    def index_dtype(self) -> str:
+        """An integer as wide as an address."""
+        return "int32" if self.architecture == "arm" else "int64"
+
     def lanes(self, dtype_bits: int = 32) -> int:
         """Lanes of one vector register for elements of `dtype_bits` bits."""
         return self.vector_bits // dtype_bits

@@ -128,7 +128,9 @@ class ChannelNormalization(Defaults):
     def emit(self, problem: ChannelNorm, knob: ChannelNormKnob, target: Target) -> Any:
         dtypes = ["float32"] * (1 + sum(parameter is not None for parameter in (problem.weight, problem.bias)))
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype, "float32"]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
+        return kernel(
+            target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end)
+        )
 
 
 def _columns(channels: int, lanes: int) -> Columns:

@@ -238,14 +238,14 @@ class DirectConvolution(Defaults):
 
     def emit(self, problem: Convolution, knob: ConvolutionKnob | WinogradKnob, target: Target) -> Any:
         if isinstance(knob, WinogradKnob):
-            return winograd.emit(problem, knob)
+            return winograd.emit(problem, knob, target)
         dtypes = ["float32", "float32", *(["float32"] if problem.bias else [])]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
 
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
             _Emitter(problem, knob, memories).run(begin, end)
 
-        return kernel(dtypes, body)
+        return kernel(target, dtypes, body)
 
 
 def _columns(problem: Convolution, knob: ConvolutionKnob | WinogradKnob) -> Columns:

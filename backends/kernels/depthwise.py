@@ -141,7 +141,7 @@ class DepthwiseConvolution(Defaults):
     def emit(self, problem: Depthwise, knob: DepthwiseKnob, target: Target) -> Any:
         dtypes = ["float32", "float32", *(["float32"] if problem.bias else [])]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+        return kernel(target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
 
 
 class _Emitter:

@@ -101,7 +101,7 @@ class ElementwiseChain(Defaults):
                     for start, lanes in pieces(inner % step, knob.lanes):
                         compute([*outer, inner - inner % step + start], lanes)
 
-        return kernel([*(operand.dtype for operand in epilogue.operands), epilogue.dtype], body)
+        return kernel(target, [*(operand.dtype for operand in epilogue.operands), epilogue.dtype], body)
 
 
 def _flat(unit: Any, size: int, step: int, knob: ElementwiseKnob, compute: Any) -> None:

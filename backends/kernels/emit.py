@@ -8,6 +8,7 @@ from typing import Any
 from prunus.backends.kernels.expression import Accumulator, Apply, Expression, Number, Operand
 from prunus.backends.kernels.tir import IRBuilder, T
 from prunus.backends.kernels.vector_math import OPERATIONS, TESTS, WIDER, Math, lane_dtype, splat
+from prunus.targets import Target
 
 Index = Any
 Vector = Any
@@ -31,10 +32,11 @@ class Memory:
 Body = Callable[[list[Memory], Index, Index], None]
 
 
-def kernel(dtypes: Sequence[str], body: Body) -> Any:
+def kernel(target: Target, dtypes: Sequence[str], body: Body) -> Any:
     """Return a PrimFunc named "kernel" of one pointer for each dtype and a range of units.
 
     Args:
+        target: decides how wide an index is: as an address. Narrower sums are widened anew for every load and store.
         dtypes: what each pointer points to.
         body: writes the kernel; called with the memories, `begin` and `end` inside the function's frame.
     """
@@ -49,7 +51,7 @@ def kernel(dtypes: Sequence[str], body: Body) -> Any:
             Memory(T.decl_buffer((_EXTENT,), dtype, data=pointer), logical)
             for pointer, dtype, logical in zip(pointers, stored, dtypes, strict=True)
         ]
-        body(memories, begin, end)
+        body(memories, *(T.bind(T.cast(bound, target.index_dtype)) for bound in (begin, end)))
     return builder.get()
 
 

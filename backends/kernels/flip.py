@@ -88,4 +88,4 @@ class FlipDimensions(Defaults):
                     )
                     store(output, address(place, problem.output_strides), value, lanes, problem.output_strides[-1])
 
-        return kernel([problem.dtype, problem.dtype], body)
+        return kernel(target, [problem.dtype, problem.dtype], body)

@@ -150,7 +150,7 @@ class GatherRows(Defaults):
                     value = load(table, source, lanes, problem.source_strides[-1])
                     store(output, address(place, problem.output_strides), value, lanes, problem.output_strides[-1])
 
-        return kernel([*dtypes, problem.dtype], body)
+        return kernel(target, [*dtypes, problem.dtype], body)
 
 
 def _source(request: Request, position: int) -> _Source:

@@ -211,7 +211,7 @@ class MatrixProduct(Defaults):
     def emit(self, problem: Matmul, knob: MatmulKnob, target: Target) -> Any:
         dtypes = ["float32", "float32", *(["float32"] if problem.bias else [])]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+        return kernel(target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
 
 
 def _is_pointwise(node: Node) -> bool:

@@ -142,7 +142,7 @@ class Normalization(Defaults):
             with T.serial(begin, end) as unit:
                 _row(problem, knob, target, memories, unit)
 
-        return kernel(dtypes, body)
+        return kernel(target, dtypes, body)
 
 
 def _row(problem: RowNorm, knob: RowNormKnob, target: Target, memories: list[Memory], unit: Any) -> None:

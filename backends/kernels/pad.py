@@ -113,7 +113,7 @@ class PadWithConstant(Defaults):
                     starts = [index - item.before for index, item in zip(outer, outer_loops, strict=True)]
                     for inner, lanes in spans(row.input_size, knob.lanes):
                         read = address([*starts, inner], [item.input_stride for item in problem.loops])
-                        value = load(source, T.bind(T.cast(read, "int32")), lanes, row.input_stride)
+                        value = load(source, read, lanes, row.input_stride)
                         place = address([*outer, row.before + inner], output_strides)
                         store(output, place, value, lanes, row.output_stride)
                     fill(outer, row.before + row.input_size, row.size - row.before - row.input_size)
@@ -121,7 +121,7 @@ class PadWithConstant(Defaults):
                     with when(T.Not(inside)):
                         fill(outer, 0, row.size)
 
-        return kernel([problem.dtype, problem.dtype], body)
+        return kernel(target, [problem.dtype, problem.dtype], body)
 
 
 def join(loops: Sequence[PaddedLoop]) -> tuple[PaddedLoop, ...]:

@@ -186,7 +186,9 @@ class Pools(Defaults):
 
     def emit(self, problem: Pooling, knob: PoolingKnob, target: Target) -> Any:
         dtypes = [problem.dtype, *(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
+        return kernel(
+            target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end)
+        )
 
 
 def _channel_fastest(rank: int, channel: int) -> DimOrder:

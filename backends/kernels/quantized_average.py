@@ -154,7 +154,7 @@ class IntegerAverage(Defaults):
                     value = convert(sums[0] - total, scale, problem.requantize, lanes, target)
                     store(y, target_place + channel * channel_out, value, lanes, channel_out)
 
-        return kernel(["int8", "float32", "int8"], body)
+        return kernel(target, ["int8", "float32", "int8"], body)
 
 
 def _pool_axes(call: SimpleNamespace, view: View, output: View) -> tuple[Axis, ...]:

@@ -237,7 +237,7 @@ class IntegerConvolution(Defaults):
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
             _Emitter(problem, knob, target, memories).run(begin, end)
 
-        return kernel(dtypes, body)
+        return kernel(target, dtypes, body)
 
 
 def _columns(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Columns:

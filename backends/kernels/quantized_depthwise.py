@@ -186,7 +186,9 @@ class IntegerDepthwise(Defaults):
     def emit(self, problem: QuantizedDepthwise, knob: QuantizedDepthwiseKnob, target: Target) -> Any:
         operands = [operand.dtype for operand in problem.epilogue.operands]
         dtypes = ["int8", "int8", "int32", "float32", *operands, problem.epilogue.dtype]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
+        return kernel(
+            target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end)
+        )
 
 
 def _terms(weight: np.ndarray) -> int:

@@ -156,7 +156,9 @@ class IntegerDepthwiseWords(Defaults):
         epilogue = problem.layer.epilogue
         dtypes = ["int8", "int8", "int32", "float32"]
         dtypes += [*(operand.dtype for operand in epilogue.operands), epilogue.dtype, "int8"]
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
+        return kernel(
+            target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end)
+        )
 
 
 def _order(lanes: int) -> np.ndarray:

@@ -98,4 +98,4 @@ class LookupTable(Defaults):
                         with T.If(unit == self.units(problem, knob) - 1), T.Then():
                             row([], first, 0, inner % knob.unroll)
 
-        return kernel(["int8", "int8", "int8"], body)
+        return kernel(target, ["int8", "int8", "int8"], body)

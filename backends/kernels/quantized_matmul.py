@@ -197,7 +197,9 @@ class IntegerMatrixProduct(Defaults):
         dtypes = ["int8", "int8", "int32", "float32"]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
         dtypes += ["int8"] if integer_dot.by_name(problem.dot).flips else []
-        return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end))
+        return kernel(
+            target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end)
+        )
 
 
 def _columns(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Columns:

@@ -181,7 +181,7 @@ class RecurrentLayer(Defaults):
         def body(memories: list[Memory], begin: Any, end: Any) -> None:
             _Emitter(problem, knob, memories).run(begin, end)
 
-        return kernel(["float32"] * pointers, body)
+        return kernel(target, ["float32"] * pointers, body)
 
 
 def _columns(problem: Recurrent, knob: RecurrentKnob) -> Columns:

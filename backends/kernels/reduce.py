@@ -160,7 +160,7 @@ class Reductions(Defaults):
             with T.serial(begin, end) as unit:
                 emitter.row(unit) if problem.rows else emitter.block(unit)
 
-        return kernel(dtypes, body)
+        return kernel(target, dtypes, body)
 
 
 def _kept(anchor: Node, rank: int) -> list[int]:

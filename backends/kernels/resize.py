@@ -149,7 +149,7 @@ class ResizeImage(Defaults):
                 n, row = split(unit, (problem.batch, problem.rows.output_size))
                 write(problem, knob, memories, n, row)
 
-        return kernel([problem.dtype, *tables, problem.dtype], body)
+        return kernel(target, [problem.dtype, *tables, problem.dtype], body)
 
 
 def _write_nearest(problem: Resize, knob: ResizeKnob, memories: list[Memory], n: Any, row: Any) -> None:

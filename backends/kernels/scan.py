@@ -101,4 +101,4 @@ class RunningSums(Defaults):
                         total[0] = total[0] + T.cast(value, lane_dtype(problem.dtype, lanes))
                         store(output, place + index * problem.steps[1], total[0], lanes, problem.strides[1][-1])
 
-        return kernel([problem.input_dtype, problem.dtype], body)
+        return kernel(target, [problem.input_dtype, problem.dtype], body)

@@ -135,7 +135,7 @@ class SoftmaxRows(Defaults):
             with T.serial(begin, end) as unit:
                 emitter.block(unit) if knob.across else emitter.row(unit)
 
-        return kernel(dtypes, body)
+        return kernel(target, dtypes, body)
 
 
 def _columns(problem: Softmax, knob: SoftmaxKnob) -> Columns:

@@ -113,7 +113,7 @@ class SortRows(Defaults):
                     store(values, first_value + index * problem.steps[1], load(source, row + found * problem.steps[0]))
                     store(indices, first_index + index * problem.steps[2], T.cast(found, "int64"))
 
-        return kernel([problem.dtype, problem.dtype, "int64", "int32"], body)
+        return kernel(target, [problem.dtype, problem.dtype, "int64", "int32"], body)
 
 
 def _merge_runs(problem: Sort, source: Memory, scratch: Memory, row: Any, level: Any) -> None:

@@ -98,11 +98,11 @@ def estimate(problem: "Convolution", knob: WinogradKnob, target: Target) -> floa
     return total + epilogue_cycles(problem.epilogue, elements, target)
 
 
-def emit(problem: "Convolution", knob: WinogradKnob) -> Any:
+def emit(problem: "Convolution", knob: WinogradKnob, target: Target) -> Any:
     """Return the TIR function."""
     dtypes = ["float32", "float32", *(["float32"] if problem.bias else [])]
     dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype, "float32"]
-    return kernel(dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+    return kernel(target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
 
 
 def _tile_columns(problem: "Convolution") -> int:

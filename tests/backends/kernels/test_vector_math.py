@@ -18,7 +18,7 @@ INF, NAN = float("inf"), float("nan")
 
 def run(op: str, *operands: np.ndarray, target: str = "native") -> np.ndarray:
     """Compute `op` of float32 arrays with a kernel of one vector a unit."""
-    count = len(operands[0])
+    machine, count = load_target(target), len(operands[0])
     padded = [np.pad(array.astype(np.float32), (0, -count % LANES)) for array in operands]
     expression = Apply(op, tuple(Operand(i, "float32") for i in range(len(operands))), "float32")
 
@@ -27,11 +27,11 @@ def run(op: str, *operands: np.ndarray, target: str = "native") -> np.ndarray:
             value = evaluate(expression, LANES, None, lambda i, lanes: load(memories[i], unit * LANES, lanes))
             store(memories[-1], unit * LANES, value, LANES)
 
-    function = kernel(["float32"] * (len(operands) + 1), body)
+    function = kernel(machine, ["float32"] * (len(operands) + 1), body)
     tensors = [torch.from_numpy(array.copy()) for array in padded]
     result = torch.zeros_like(tensors[0])
     pointers = [Pointer(tensor, 0) for tensor in (*tensors, result)]
-    execute(function, pointers, [0, len(padded[0]) // LANES], load_target(target))
+    execute(function, pointers, [0, len(padded[0]) // LANES], machine)
     return result.numpy()[:count]
 
 

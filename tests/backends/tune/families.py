@@ -80,7 +80,7 @@ class Misbehaving(Defaults):
                 if knob.way == "reads":
                     store(y, unit, load(x, unit + _FAR))
 
-        return kernel(["float32", "float32"], body)
+        return kernel(target, ["float32", "float32"], body)
 
     def pack(self, problem: Any, knob: Any, tensors: Sequence[torch.Tensor]) -> tuple[np.ndarray, ...]:
         return ()
