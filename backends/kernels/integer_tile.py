@@ -89,7 +89,7 @@ class IntegerTile:
 
     def __init__(self, dot: Dot, terms: int, run: Run, widths: Sequence[int], pixels: int) -> None:
         self.dot, self.terms, self.run, self.widths = dot, terms, run, tuple(widths)
-        self.starts = [sum(self.widths[:v]) for v in range(len(self.widths))]
+        self.starts = _starts(self.widths)
         self.pixels = pixels
         self.sums = Registers(pixels * len(self.widths), list(self.widths) * pixels, "int32")
 
@@ -184,7 +184,7 @@ class IntegerTile:
             column: place of the first column's scale.
             place: returns the address for strides at (pixel, column of the block); the last stride is the column's.
         """
-        for first, lanes, parts in self._stores(valid, joined=requantize is not None):
+        for first, lanes, parts in _stores(self.widths, valid, joined=requantize is not None):
             factor = T.bind(load(scale, column + first, lanes))
             for p in range(self.pixels):
 
@@ -197,18 +197,40 @@ class IntegerTile:
                 value = evaluate(epilogue.expression, lanes, converted, read)
                 store(output, place(output_strides, p, first), value, lanes, output_strides[-1])
 
-    def _stores(self, valid: int, *, joined: bool) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-        """Yield (first column, lanes, parts) of stores of the first `valid` columns; a part is (register, lane, lanes).
 
-        Full registers are joined up to four at a time: narrowing them together takes fewer instructions.
-        """
-        full = sum(start + width <= valid for start, width in zip(self.starts, self.widths, strict=True))
-        even = full if joined and len(set(self.widths[:full])) == 1 else 0
-        for v, count in pieces(even, 4):
-            yield self.starts[v], count * self.widths[0], [(v + i, 0, self.widths[0]) for i in range(count)]
-        for v in range(even, len(self.widths)):
-            for start, lanes in pieces(min(self.widths[v], valid - self.starts[v]), self.widths[v]):
-                yield self.starts[v] + start, lanes, [(v, start, lanes)]
+def _starts(widths: Sequence[int]) -> list[int]:
+    return [sum(widths[:v]) for v in range(len(widths))]
+
+
+def _stores(
+    widths: Sequence[int], valid: int, *, joined: bool
+) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
+    """Yield (first column, lanes, parts) of stores of the first `valid` columns; a part is (register, lane, lanes).
+
+    Full registers are joined up to four at a time: narrowing them together takes fewer instructions.
+    """
+    starts = _starts(widths)
+    full = sum(start + width <= valid for start, width in zip(starts, widths, strict=True))
+    even = full if joined and len(set(widths[:full])) == 1 else 0
+    for v, count in pieces(even, 4):
+        yield starts[v], count * widths[0], [(v + i, 0, widths[0]) for i in range(count)]
+    for v in range(even, len(widths)):
+        for start, lanes in pieces(min(widths[v], valid - starts[v]), widths[v]):
+            yield starts[v] + start, lanes, [(v, start, lanes)]
+
+
+def tile_bytes(dot: Dot, run: Run, pixels: int, widths: Sequence[int], valid: int, *, joined: bool) -> float:
+    """Estimate the code of a tile: a round of its loop, what is left over, conversion, stores.
+
+    Args:
+        valid: columns that are stored.
+        joined: results are int8.
+    """
+    unrolled = min(run.words, dot.load_words + run.words % dot.load_words)
+    stores = sum(1 for _ in _stores(widths, valid, joined=joined))
+    multiply = len(widths) * (dot.multiplies + dot.others) + 1
+    instructions = 20 + len(widths) * unrolled + pixels * (unrolled * multiply + 3 * len(widths) + 4 * stores)
+    return 6.0 * instructions
 
 
 def tile_cycles(dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], target: Target) -> float:

@@ -35,12 +35,14 @@ from prunus.backends.kernels.integer_tile import (
     pack_weights,
     pixels_that_fit,
     start_of,
+    tile_bytes,
     tile_counts,
     tile_cycles,
     tiles,
     wrap_int32,
 )
 from prunus.backends.kernels.integer_weights import convolution_words, folds
+from prunus.backends.kernels.ranking import ranked
 from prunus.backends.kernels.requantize import Requantize, requantize_of
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
@@ -52,6 +54,8 @@ from prunus.passes.graph import is_op
 from prunus.passes.operators.quantized import sides
 from prunus.targets import Target
 
+# Starting a loop over a run, and leaving it, for a tile of any size.
+_RUN_CYCLES = 10.0
 _OPERATORS = (torch.ops.prunus.qconv.default, torch.ops.prunus.qconv_dequant.default)
 
 
@@ -187,14 +191,15 @@ class IntegerConvolution(Defaults):
         fitting = target.cache.l1_bytes // line_bytes
         found: dict[QuantizedConvolutionKnob, None] = {}
         for pixels, vectors in tiles(dot, problem.terms, problem.out_channels, width, target):
-            tail = Columns(problem.out_channels, lanes, vectors).widths(tail=True)
-            tail_pixels = min(width, pixels_that_fit(dot, max(1, len(tail)), target))
-            segment = width
+            columns = Columns(problem.out_channels, lanes, vectors)
+            widest = min(width, pixels_that_fit(dot, max(1, len(columns.widths(tail=True))), target))
             if width > fitting:
-                tail_pixels = pixels
-                segment = min(width, max(1, fitting // pixels) * pixels)
-            found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, segment, outer)] = None
-        return sorted(found, key=lambda knob: self.estimate(problem, knob, target))
+                segment, tails = min(width, max(1, fitting // pixels) * pixels), {pixels}
+            else:
+                segment, tails = width, {pixels, widest} if len(columns.kinds()) > 1 else {pixels}
+            for tail_pixels in sorted(tails):
+                found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, segment, outer)] = None
+        return ranked(found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob))
 
     def pack(
         self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, tensors: Sequence[torch.Tensor]
@@ -220,12 +225,12 @@ class IntegerConvolution(Defaults):
 
     def estimate(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> float:
         dot, columns, cycles = integer_dot.by_name(problem.dot), _columns(problem, knob), 0.0
-        words = problem.run.words * problem.runs * problem.rows.macs() / problem.rows.output_size
+        runs = problem.runs * problem.rows.macs() / problem.rows.output_size
         for tail in columns.kinds():
             widths = columns.widths(tail)
             for pixels, count in tile_counts(problem.columns.output_size, knob.tail_pixels if tail else knob.pixels):
-                one = tile_cycles(dot, problem.terms, words, pixels, widths, target)
-                cycles += count * one * (1 if tail else columns.full)
+                one = tile_cycles(dot, problem.terms, runs * problem.run.words, pixels, widths, target)
+                cycles += count * (one + runs * _RUN_CYCLES) * (1 if tail else columns.full)
         elements = problem.batch * problem.groups * problem.rows.output_size * problem.out_channels
         extra = epilogue_cycles(problem.epilogue, elements * problem.columns.output_size, target)
         return cycles * problem.rows.output_size * problem.groups * problem.batch + extra
@@ -242,6 +247,21 @@ class IntegerConvolution(Defaults):
 
 def _columns(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Columns:
     return Columns(problem.out_channels, knob.lanes, knob.vectors)
+
+
+def _bytes(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> float:
+    """Estimate the bytes of code, by the tiles that it is made of, and of weights."""
+    columns, width = _columns(problem, knob), problem.columns.output_size
+    dot, joined = integer_dot.by_name(problem.dot), problem.requantize is not None
+    lengths = {min(width, knob.segment), width - (_lines(problem, knob).segments - 1) * knob.segment}
+    taps = problem.rows.kernel * problem.columns.kernel
+    weights = taps * problem.in_channels * problem.out_channels * problem.groups
+    return weights + sum(
+        tile_bytes(dot, problem.run, pixels, columns.widths(tail), columns.valid(tail), joined=joined)
+        for tail in columns.kinds()
+        for length in lengths
+        for pixels, _ in tile_counts(length, knob.tail_pixels if tail else knob.pixels)
+    )
 
 
 def _lines(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Lines:
@@ -350,8 +370,7 @@ class _Emitter:
         def place(strides: Sequence[int], p: int, v: int) -> Index:
             return address((n, row, start + p, channel + v), strides)
 
-        valid = self.channels.count - self.channels.full * self.channels.block if tail else self.channels.block
         sums.finish(
-            self.scale, g * self.channels.padded + block * self.channels.block, valid, problem.requantize,
-            problem.epilogue, self.operands, self.y, place, problem.output_strides, self.target,
+            self.scale, g * self.channels.padded + block * self.channels.block, self.channels.valid(tail),
+            problem.requantize, problem.epilogue, self.operands, self.y, place, problem.output_strides, self.target,
         )  # fmt: skip

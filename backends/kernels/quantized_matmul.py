@@ -22,12 +22,14 @@ from prunus.backends.kernels.integer_tile import (
     Run,
     pack_weights,
     start_of,
+    tile_bytes,
     tile_cycles,
     tiles,
     wrap_int32,
 )
 from prunus.backends.kernels.integer_weights import linear_words
 from prunus.backends.kernels.loops import collapse
+from prunus.backends.kernels.ranking import ranked
 from prunus.backends.kernels.requantize import Requantize, requantize_of
 from prunus.backends.kernels.tiling import Columns, epilogue_cycles
 from prunus.backends.kernels.tir import T
@@ -152,7 +154,7 @@ class IntegerMatrixProduct(Defaults):
     def knobs(self, problem: QuantizedMatmul, target: Target) -> Sequence[QuantizedMatmulKnob]:
         dot = integer_dot.by_name(problem.dot)
         weights_outer = problem.inner * problem.columns > target.cache.l2_bytes // 2
-        found = set()
+        found: dict[QuantizedMatmulKnob, None] = {}
         for rows, vectors in tiles(dot, problem.terms, problem.columns, problem.rows, target):
             if weights_outer and problem.inner * problem.columns > prod(problem.outer) * problem.rows * problem.inner:
                 chunk = -(-problem.rows // rows) * rows
@@ -160,8 +162,8 @@ class IntegerMatrixProduct(Defaults):
                 # A quarter of the rows at most, so that threads have something to share.
                 fitting = min(target.cache.l1_bytes // 2 // problem.inner, -(-problem.rows // 4))
                 chunk = max(1, fitting // rows) * rows
-            found.add(QuantizedMatmulKnob(target.lanes(), rows, vectors, chunk, weights_outer))
-        return sorted(found, key=lambda knob: (self.estimate(problem, knob, target), knob.tile_rows, knob.vectors))
+            found[QuantizedMatmulKnob(target.lanes(), rows, vectors, chunk, weights_outer)] = None
+        return ranked(found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob))
 
     def pack(
         self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, tensors: Sequence[torch.Tensor]
@@ -204,6 +206,18 @@ class IntegerMatrixProduct(Defaults):
 
 def _columns(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Columns:
     return Columns(problem.columns, knob.lanes, knob.vectors)
+
+
+def _bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> float:
+    """Estimate the bytes of code, by the tiles that it is made of, and of weights."""
+    columns, dot, joined = _columns(problem, knob), integer_dot.by_name(problem.dot), problem.requantize is not None
+    heights = {knob.tile_rows if problem.rows >= knob.tile_rows else 0, problem.rows % knob.tile_rows} - {0}
+    weights = problem.inner * problem.columns
+    return weights + sum(
+        tile_bytes(dot, Run(problem.inner), rows, columns.widths(tail), columns.valid(tail), joined=joined)
+        for tail in columns.kinds()
+        for rows in heights
+    )
 
 
 class _Emitter:
@@ -287,8 +301,7 @@ class _Emitter:
         def place(strides: Sequence[int], p: int, v: int) -> Index:
             return address((*outer, row + p, column + v), strides)
 
-        valid = problem.columns - self.columns.full * self.columns.block if tail else self.columns.block
         sums.finish(
-            self.scale, column, valid, problem.requantize, problem.epilogue, self.operands, self.y, place,
-            (*problem.output_strides, 1), self.target,
+            self.scale, column, self.columns.valid(tail), problem.requantize, problem.epilogue, self.operands, self.y,
+            place, (*problem.output_strides, 1), self.target,
         )  # fmt: skip

@@ -53,6 +53,10 @@ class Columns:
             widths.append(max(1 << (rest % self.lanes - 1).bit_length(), min(4, self.lanes)))
         return tuple(widths)
 
+    def valid(self, tail: bool) -> int:
+        """Return the columns of a block that are no padding."""
+        return self.count % self.block if tail else self.block
+
     def kinds(self) -> list[bool]:
         """Return which blocks exist: False for full ones, True for the tail."""
         return [tail for tail in (False, True) if (self.count % self.block if tail else self.full)]
