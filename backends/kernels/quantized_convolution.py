@@ -54,8 +54,8 @@ from prunus.passes.graph import is_op
 from prunus.passes.operators.quantized import sides
 from prunus.targets import Target
 
-# Starting a loop over a run, and leaving it, for a tile of any size.
-_RUN_CYCLES = 10.0
+# Of x86: starting a loop over a run and leaving it, for a tile of any size.
+_RUN_CYCLES = 4.0
 _OPERATORS = (torch.ops.prunus.qconv.default, torch.ops.prunus.qconv_dequant.default)
 
 
@@ -226,11 +226,12 @@ class IntegerConvolution(Defaults):
     def estimate(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> float:
         dot, columns, cycles = integer_dot.by_name(problem.dot), _columns(problem, knob), 0.0
         runs = problem.runs * problem.rows.macs() / problem.rows.output_size
+        start = runs * _RUN_CYCLES if target.architecture == "x86_64" else 0.0
         for tail in columns.kinds():
             widths = columns.widths(tail)
             for pixels, count in tile_counts(problem.columns.output_size, knob.tail_pixels if tail else knob.pixels):
                 one = tile_cycles(dot, problem.terms, runs * problem.run.words, pixels, widths, target)
-                cycles += count * (one + runs * _RUN_CYCLES) * (1 if tail else columns.full)
+                cycles += count * (one + start) * (1 if tail else columns.full)
         elements = problem.batch * problem.groups * problem.rows.output_size * problem.out_channels
         extra = epilogue_cycles(problem.epilogue, elements * problem.columns.output_size, target)
         return cycles * problem.rows.output_size * problem.groups * problem.batch + extra

@@ -24,9 +24,10 @@ from prunus.backends.kernels import integer_dot
 from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluate, kernel, load, loop, split, store
 from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_dot import WORD
-from prunus.backends.kernels.integer_tile import start_of, wrap_int32
+from prunus.backends.kernels.integer_tile import start_of, tile_counts, wrap_int32
 from prunus.backends.kernels.integer_weights import depthwise_words
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
+from prunus.backends.kernels.ranking import ranked
 from prunus.backends.kernels.requantize import convert_interleaved
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T, tvm
@@ -39,6 +40,7 @@ from prunus.targets import Target
 _PART = 16
 # Registers of int32 that hold as many channels as one register of int8.
 _REGISTERS = 4
+_MOST_PIXELS = 6
 
 
 @dataclass(frozen=True)
@@ -57,22 +59,17 @@ class DepthwiseWords:
 
 @dataclass(frozen=True)
 class DepthwiseWordsKnob:
-    """Way of computing: `pixels` by four registers of `lanes` int32 at a time."""
+    """Way of computing: `pixels` by four registers of `lanes` int32 at a time.
+
+    Four registers hold a block of channels. The last block repeats some channels of the one before it where the
+    channels are no multiple of a block.
+    """
 
     lanes: int
     pixels: int
 
-
-@dataclass(frozen=True)
-class _Block:
-    """Channels from `start` on, in four registers of `lanes`, `repeats` times."""
-
-    start: int
-    lanes: int
-    repeats: int = 1
-
     @property
-    def channels(self) -> int:
+    def block(self) -> int:
         return _REGISTERS * self.lanes
 
 
@@ -105,13 +102,21 @@ class IntegerDepthwiseWords(Defaults):
         if not terms or dot.name not in ("vnni", "unsigned bytes", "signed dot"):
             return No("its weights or the processor's instructions do not suit")
         # Channels that two blocks share are computed twice, so what they read must not be overwritten.
-        shares = answer.shares if layer.channels % _PART == 0 else ()
+        shares = answer.shares if layer.channels % (_REGISTERS * target.lanes()) == 0 else ()
         problem = DepthwiseWords(layer, dot.name, terms)
         return Match(problem, answer.reads, answer.outputs, answer.operands, answer.tensors, answer.macs, shares)
 
     def knobs(self, problem: DepthwiseWords, target: Target) -> Sequence[DepthwiseWordsKnob]:
-        width = problem.layer.columns.output_size
-        return [DepthwiseWordsKnob(target.lanes(), min(pixels, width)) for pixels in (3, 4, 2, 1)]
+        width, most = problem.layer.columns.output_size, target.lanes()
+        lanes = [
+            each
+            for each in (most, most // 2, most // 4)
+            if each >= WORD and _REGISTERS * each <= problem.layer.channels
+        ]
+        found = [
+            DepthwiseWordsKnob(each, pixels) for each in lanes for pixels in range(1, 1 + min(_MOST_PIXELS, width))
+        ]
+        return ranked(found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob))
 
     def pack(
         self, problem: DepthwiseWords, knob: DepthwiseWordsKnob, tensors: Sequence[torch.Tensor]
@@ -121,34 +126,29 @@ class IntegerDepthwiseWords(Defaults):
         padding = layer.zero_point + (128 if integer_dot.by_name(problem.dot).flips else 0)
         bias = start_of(rest, layer.channels, layer.requantize)
         start = wrap_int32(bias - padding * words.astype(np.int64).sum(axis=(0, 2)))
-        packed: list[list[np.ndarray]] = [[], [], []]
-        for block in _blocks(problem, knob):
-            for repeat in range(block.repeats):
-                order = block.start + repeat * block.channels + _order(block.lanes)
-                packed[0].append(words[:, order].reshape(-1))
-                packed[1].append(start[order])
-                packed[2].append(scale.numpy()[order])
-        return tuple(np.concatenate(arrays) for arrays in packed)
+        order = np.concatenate([start + _order(knob.lanes) for start in _starts(problem, knob)])
+        blocks = order.reshape(-1, knob.block)
+        packed = np.concatenate([words[:, block].reshape(-1) for block in blocks])
+        return packed, start[order], scale.numpy()[order]
 
     def units(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> int:
         return problem.layer.batch * problem.layer.rows.output_size
 
     def scratch_bytes(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> int:
-        largest = max(block.channels for block in _blocks(problem, knob))
-        return _line_columns(problem.layer) * problem.column_words * WORD * largest
+        return _line_columns(problem.layer) * problem.column_words * WORD * knob.block
 
     def estimate(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob, target: Target) -> float:
         layer, dot = problem.layer, integer_dot.by_name(problem.dot)
-        rate = max(1.0, target.fma_per_cycle / target.lanes())
+        # Narrower registers are no slower where two pipes share the widest.
+        rate = min(2.0, max(1.0, target.fma_per_cycle / knob.lanes))
         ports = 2 * rate if target.architecture == "x86_64" else 2.0
-        cycles = 0.0
-        for block in _blocks(problem, knob):
-            words = layer.columns.kernel * problem.column_words
-            multiply = max(dot.multiplies / rate, (dot.multiplies + dot.others / problem.terms) / ports)
-            interleave = problem.column_words * (12 / ports + _REGISTERS)
-            pixel = _REGISTERS * (words * multiply + 6 / ports) + 20 / knob.pixels
-            line = _line_columns(layer) * interleave + layer.columns.output_size * pixel
-            cycles += block.repeats * line
+        words = layer.columns.kernel * problem.column_words
+        multiply = max(dot.multiplies / rate, (dot.multiplies + dot.others / problem.terms) / ports)
+        interleave = problem.column_words * (12 / ports + _REGISTERS)
+        tiles = tile_counts(layer.columns.output_size, knob.pixels)
+        pixel = _REGISTERS * (words * multiply + 6 / ports)
+        line = _line_columns(layer) * interleave + sum(count * (pixels * pixel + 10) for pixels, count in tiles)
+        cycles = len(_starts(problem, knob)) * line
         elements = layer.batch * layer.channels * layer.rows.output_size * layer.columns.output_size
         return cycles * layer.batch * layer.rows.output_size + epilogue_cycles(layer.epilogue, elements, target)
 
@@ -167,19 +167,21 @@ def _order(lanes: int) -> np.ndarray:
     return (parts * _PART + register * WORD + lane).transpose(1, 0, 2).reshape(-1)
 
 
-def _blocks(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> list[_Block]:
-    """Cut the channels into blocks as wide as the registers, then halves; the last may repeat channels."""
-    channels, lanes = problem.layer.channels, knob.lanes
-    blocks, start = [], 0
-    while channels - start >= _PART:
-        while channels - start < _REGISTERS * lanes:
-            lanes //= 2
-        repeats = (channels - start) // (_REGISTERS * lanes)
-        blocks.append(_Block(start, lanes, repeats))
-        start += repeats * _REGISTERS * lanes
-    if start < channels:
-        blocks.append(_Block(channels - _PART, WORD))
-    return blocks
+def _starts(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> list[int]:
+    """Return the first channel of each block."""
+    channels = problem.layer.channels
+    return [min(start, channels - knob.block) for start in range(0, channels, knob.block)]
+
+
+def _bytes(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> float:
+    """Estimate the bytes of code and of weights."""
+    layer, dot = problem.layer, integer_dot.by_name(problem.dot)
+    words = layer.columns.kernel * problem.column_words
+    weights = len(_starts(problem, knob)) * knob.block * WORD * words
+    pixel = _REGISTERS * words * (1 + dot.multiplies + dot.others / problem.terms) + 30
+    pixels = sum(pixels for pixels, _ in tile_counts(layer.columns.output_size, knob.pixels))
+    # Lines are interleaved by two loops, inside the input and at its border, after two that write padding.
+    return weights + 6.0 * (pixels * pixel + problem.column_words * 80 + 100)
 
 
 def _line_columns(layer: QuantizedDepthwise) -> int:
@@ -204,15 +206,13 @@ class _Emitter:
         layer = self.layer
         with T.serial(begin, end) as unit:
             n, row = split(unit, (layer.batch, layer.rows.output_size))
-            packed = 0  # channels in front of the block, counting those twice that are packed twice
-            for block in _blocks(self.problem, self.knob):
-                with loop(0, block.repeats) as repeat:
-                    channel = T.bind(block.start + repeat * block.channels)
-                    self._interleave(n, row, channel, block.lanes)
-                    self._multiply(n, row, channel, packed + repeat * block.channels, block.lanes)
-                packed += block.repeats * block.channels
+            with loop(0, len(_starts(self.problem, self.knob))) as block:
+                packed = T.bind(block * self.knob.block)
+                channel = T.bind(T.min(packed, layer.channels - self.knob.block))
+                self._interleave(n, row, channel)
+                self._multiply(n, row, channel, packed)
 
-    def _interleave(self, n: Index, row: Index, channel: Index, lanes: int) -> None:
+    def _interleave(self, n: Index, row: Index, channel: Index) -> None:
         """Write the words of one output row."""
         layer = self.layer
         first = -layer.columns.padding
@@ -222,7 +222,7 @@ class _Emitter:
             if start < stop:
                 with loop(start, stop) as column:
                     for word in range(self.problem.column_words):
-                        self._store_words(column, word, [self._padding(lanes)] * _REGISTERS, lanes)
+                        self._store_words(column, word, [self._padding()] * _REGISTERS)
         if begin == end:
             return
         (rows,) = layer.rows.phases()
@@ -231,11 +231,11 @@ class _Emitter:
 
         def columns(whole: bool) -> None:
             with loop(begin, end) as column:
-                lines = [self._line(source, row, i, column, lanes, whole) for i in range(layer.rows.kernel)]
+                lines = [self._line(source, row, i, column, whole) for i in range(layer.rows.kernel)]
                 for word in range(self.problem.column_words):
                     taps = lines[word * WORD : (word + 1) * WORD]
                     taps += [taps[-1]] * (WORD - len(taps))
-                    self._store_words(column, word, _interleave_lines(taps, lanes), lanes)
+                    self._store_words(column, word, _interleave_lines(taps, self.knob.lanes))
 
         if (low, high) == (0, rows.outputs):
             columns(whole=True)
@@ -249,41 +249,42 @@ class _Emitter:
         else:
             columns(whole=False)
 
-    def _line(self, source: Index, row: Index, i: int, column: Index, lanes: int, whole: bool) -> Vector:
+    def _line(self, source: Index, row: Index, i: int, column: Index, whole: bool) -> Vector:
         """Load the channels of one pixel under kernel row i; the zero point outside the input."""
         layer = self.layer
         line = row * layer.rows.stride + (i * layer.rows.dilation - layer.rows.padding)
-        count = _REGISTERS * lanes
+        count = self.knob.block
         value = load(self.x, source + line * layer.input_strides[1] + column * layer.input_strides[2], count)
         if self.dot.flips:
             value = value ^ splat(-128, "int8", count)
         if whole:
             return T.bind(value)
         inside = T.And(line >= 0, line < layer.rows.input_size)
-        return T.bind(T.if_then_else(inside, value, self._padding(lanes)))
+        return T.bind(T.if_then_else(inside, value, self._padding()))
 
-    def _padding(self, lanes: int) -> Vector:
+    def _padding(self) -> Vector:
         zero = self.layer.zero_point ^ -128 if self.dot.flips else self.layer.zero_point
-        return splat(zero, "int8", _REGISTERS * lanes)
+        return splat(zero, "int8", self.knob.block)
 
-    def _words_at(self, column: Index, word: int, lanes: int) -> Index:
-        return (column * self.problem.column_words + word) * (WORD * _REGISTERS * lanes)
+    def _words_at(self, column: Index, word: int) -> Index:
+        return (column * self.problem.column_words + word) * (WORD * self.knob.block)
 
-    def _store_words(self, column: Index, word: int, registers: Sequence[Vector], lanes: int) -> None:
+    def _store_words(self, column: Index, word: int, registers: Sequence[Vector]) -> None:
+        size = WORD * self.knob.lanes
         for k, vector in enumerate(registers):
-            store(self.words, self._words_at(column, word, lanes) + k * WORD * lanes, vector, WORD * lanes)
+            store(self.words, self._words_at(column, word) + k * size, vector, size)
 
-    def _multiply(self, n: Index, row: Index, channel: Index, packed: Index, lanes: int) -> None:
+    def _multiply(self, n: Index, row: Index, channel: Index, packed: Index) -> None:
         """Compute one output row of one block of channels from its words."""
-        width, pixels = self.layer.columns.output_size, self.knob.pixels
+        lanes, start = self.knob.lanes, 0
         bias, scale = (
             [T.bind(load(memory, packed + k * lanes, lanes)) for k in range(_REGISTERS)]
             for memory in (self.bias, self.scale)
         )
-        with loop(0, width // pixels) as tile:
-            self._pixels(n, row, channel, packed, lanes, bias, scale, tile * pixels, pixels)
-        if width % pixels:
-            self._pixels(n, row, channel, packed, lanes, bias, scale, width - width % pixels, width % pixels)
+        for pixels, count in tile_counts(self.layer.columns.output_size, self.knob.pixels):
+            with loop(0, count) as tile:
+                self._pixels(n, row, channel, packed, bias, scale, start + tile * pixels, pixels)
+            start += count * pixels
 
     def _pixels(
         self,
@@ -291,16 +292,15 @@ class _Emitter:
         row: Index,
         channel: Index,
         packed: Index,
-        lanes: int,
         bias: Sequence[Vector],
         scale: Sequence[Vector],
         first: Index,
         pixels: int,
     ) -> None:
-        layer, count = self.layer, _REGISTERS * lanes
+        layer = self.layer
         assert layer.requantize is not None
         # Register by register, so that few words and weights are held at a time.
-        totals = [self._totals(first, pixels, packed, k, lanes, bias[k]) for k in range(_REGISTERS)]
+        totals = [self._totals(first, pixels, packed, k, bias[k]) for k in range(_REGISTERS)]
         for p in range(pixels):
             place = (n, row, first + p, channel)
 
@@ -309,23 +309,23 @@ class _Emitter:
                 return load(self.operands[operand], address(place, strides), lanes, strides[-1])
 
             sums = [totals[k][p] for k in range(_REGISTERS)]
-            value = convert_interleaved(sums, scale, layer.requantize, lanes, self.target)
-            value = evaluate(layer.epilogue.expression, count, value, read)
-            store(self.y, address(place, layer.output_strides), value, count)
+            value = convert_interleaved(sums, scale, layer.requantize, self.knob.lanes, self.target)
+            value = evaluate(layer.epilogue.expression, self.knob.block, value, read)
+            store(self.y, address(place, layer.output_strides), value, self.knob.block)
 
-    def _totals(self, first: Index, pixels: int, packed: Index, k: int, lanes: int, bias: Vector) -> list[Vector]:
+    def _totals(self, first: Index, pixels: int, packed: Index, k: int, bias: Vector) -> list[Vector]:
         """Return the sums of register k of each pixel."""
-        layer, words = self.layer, self.problem.column_words
+        layer, words, lanes = self.layer, self.problem.column_words, self.knob.lanes
         taps = [(j, word) for j in range(layer.columns.kernel) for word in range(words)]
         base = T.bind((packed * len(taps) + k * lanes) * WORD)
 
         def weights(tap: int) -> Callable[[int, int], Vector]:
-            at = base + tap * (_REGISTERS * lanes * WORD)
+            at = base + tap * (self.knob.block * WORD)
             return lambda start, size: load(self.w, at + start, size)
 
         def word(p: int, j: int, word: int) -> Vector:
             column = (first + p) * layer.columns.stride + j * layer.columns.dilation
-            return T.bind(load(self.words, self._words_at(column, word, lanes) + k * WORD * lanes, WORD * lanes))
+            return T.bind(load(self.words, self._words_at(column, word) + k * WORD * lanes, WORD * lanes))
 
         totals = []
         for p in range(pixels):
