@@ -28,7 +28,7 @@ def main(
     data: Annotated[Path, typer.Option(help="The folder of trained models.")] = DATA,
     models: Annotated[str, typer.Option(help="Only models with this in their name.")] = "",
     macs: Annotated[float, typer.Option(help="Share of the multiplications that stays.")] = 0.5,
-    steps: Annotated[int, typer.Option(help="Steps of distillation.")] = 4500,
+    steps: Annotated[int, typer.Option(help="Steps of distillation.")] = 9000,
     training: Annotated[bool, typer.Option(help="Train with rounding in place.")] = True,
 ) -> None:
     """Print accuracy on whole test sets, bytes, and latency beside ONNX Runtime's float32."""

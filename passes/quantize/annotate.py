@@ -110,7 +110,15 @@ def _stays(kinds: dict[Node, Kind], node: Node) -> bool:
     if kind is Kind.NORM:
         return sources[0] in kinds
     wanted = any(user in kinds for user in node.users)
-    return wanted and (kind is Kind.MOVE or any(source in kinds for source in sources))
+    # A sum or product with what floats compute would only round that as well.
+    return wanted and (kind is Kind.MOVE or all(_in_integers(kinds, source) for source in sources))
+
+
+def _in_integers(kinds: dict[Node, Kind], node: Node) -> bool:
+    """Tell whether integers compute a value; to move one that floats have computed does not count."""
+    if kinds.get(node) is Kind.MOVE:
+        return all(_in_integers(kinds, source) for source in data(node))
+    return node in kinds
 
 
 def _values(graph: Graph, kinds: dict[Node, Kind]) -> tuple[Node, ...]:

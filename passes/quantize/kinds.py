@@ -13,15 +13,15 @@ CONV = (aten.conv1d.default, aten.conv2d.default)
 LIMITS = (aten.relu.default, aten.clamp.default)
 # hardswish is the one activation that PyTorch does not tag as pointwise.
 _UNTAGGED = (aten.hardswish.default,)
+MAXIMA = (aten.max_pool2d.default, aten.amax.default)
 _MOVES = (
+    *MAXIMA,
     aten.reshape.default,
     aten.permute.default,
     aten.slice.Tensor,
     aten.select.int,
     aten.expand.default,
     aten.cat.default,
-    aten.max_pool2d.default,
-    aten.amax.default,
     aten.constant_pad_nd.default,
     aten.dropout.default,
 )

@@ -36,3 +36,24 @@ def test_views_and_pools_are_tied_to_their_input(folded) -> None:
     plan = annotate(folded(BY_NAME["pools"]), load_target("rpi4"))
     groups = sorted(sorted(node.name for node in group) for group in plan.tied)
     assert ["max_pool2d", "relu"] in groups
+
+
+class Gated(nn.Module):
+    """A layer's result times another's, or times numbers that have no integer form."""
+
+    def __init__(self, *, integer: bool) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Conv2d(3, 4, 1), nn.Conv2d(3, 4, 1), nn.Conv2d(4, 2, 1)
+        self.integer = integer
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        gate = self.second(x) if self.integer else x.mean((2, 3), keepdim=True).softmax(1)[:, :1]
+        return self.last(self.first(x) * gate)
+
+
+def test_a_product_with_floats_is_one_of_floats() -> None:
+    x = torch.randn(1, 3, 4, 4)
+    for integer in (True, False):
+        graph = run_passes(import_torch(Gated(integer=integer).eval(), (x,)), DEFAULT, (x,))
+        plan = annotate(graph, load_target("rpi4"))
+        assert ("mul" in {node.name for node in plan.kinds}) is integer
