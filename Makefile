@@ -41,6 +41,7 @@ bench: install
 	$(RUN) -m benchmarks.compile_time
 	$(RUN) -m benchmarks.accuracy
 	$(RUN) -m benchmarks.quantization
+	$(RUN) -m benchmarks.learned_steps
 	$(RUN) -m benchmarks.quantized_speed
 	$(RUN) -m benchmarks.quantized_speed --target x86-64-v3
 	$(RUN) -m benchmarks.quantized_cycles

@@ -40,6 +40,7 @@ from prunus.targets import Target
 _PART = 16
 # Registers of int32 that hold as many channels as one register of int8.
 _REGISTERS = 4
+# More pixels at a time make more code and no speed.
 _MOST_PIXELS = 6
 
 
