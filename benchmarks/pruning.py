@@ -90,17 +90,18 @@ def _labels(case: Case, data: Path) -> Tensor:
     return torch.from_numpy(np.load(path)["y_train"].astype(np.int64))
 
 
-def learn_labels(model: Trained, graph: Graph, seed: int, *, steps: int = 4500) -> None:
+def learn_labels(model: Trained, graph: Graph, seed: int, *, steps: int = 3000, learning_rate: float = 5e-4) -> None:
     """Train a pruned graph as a user with labels might: on them, beside the original's answers.
 
     Batch norm stays as it will be used, and dropout off: the module is in evaluation mode.
     """
     teacher, module = TrainableGraph(model.graph), TrainableGraph(graph)
     generator = torch.Generator().manual_seed(seed)
-    optimizer = torch.optim.AdamW(module.parameters(), lr=2e-3, weight_decay=1e-4)
+    optimizer = torch.optim.AdamW(module.parameters(), lr=learning_rate, weight_decay=1e-4)
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * min(1.0, 20 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            rate = min(1.0, 20 * (step + 1) / steps) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = learning_rate * rate
         chosen, other = (torch.randint(len(model.samples), (64,), generator=generator) for _ in range(2))
         share = torch.rand(64, 1, 1, 1, generator=generator)
         share[32:] = 1.0
@@ -122,6 +123,7 @@ def accuracy(
     models: Models = "",
     seeds: Seeds = 3,
     share: Annotated[float, typer.Option(help="Share of the multiplications that stays.")] = 0.5,
+    steps: Annotated[int, typer.Option(help="Steps of distillation.")] = 9000,
 ) -> None:
     """Prune trained models to half their multiplications, with and without labels, over whole test sets."""
     table = Table(title=f"Accuracy at {share:.0%} of the multiplications", caption=caption(seeds=seeds, threads=1))
@@ -138,7 +140,7 @@ def accuracy(
                 with console.status(f"{name}, {way}, seed {seed}"):
                     if way == "distill":
                         graph = prune(model.graph, prunus.Prune(macs=share), calibration=model.few)
-                        distill(graph, model.graph, Batches([model.samples]), Distill(seed=seed))
+                        distill(graph, model.graph, Batches([model.samples]), Distill(seed=seed, steps=steps))
                     else:
                         learn_labels(model, graph, seed)
                 found.append(model.accuracy_of(graph))
