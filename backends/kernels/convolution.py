@@ -371,7 +371,7 @@ class _Emitter:
     ) -> None:  # fmt: skip
         problem, widths = self.problem, self.channels.widths(tail)
         channel = g * problem.out_channels + block * self.channels.block
-        last = self.channels.count - self.channels.full * self.channels.block if tail else self.channels.block
+        last = self.channels.valid(tail)
         for p in range(tile.width):
             column = columns.output(start + p)
             for v, width in enumerate(widths):

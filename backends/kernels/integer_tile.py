@@ -9,6 +9,7 @@ import numpy as np
 from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evaluate, load, loop, pieces, store
 from prunus.backends.kernels.family import Epilogue
 from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded
+from prunus.backends.kernels.ranking import INSTRUCTION_BYTES
 from prunus.backends.kernels.requantize import Requantize, convert, join
 from prunus.backends.kernels.tiling import Columns
 from prunus.backends.kernels.tir import T
@@ -230,7 +231,7 @@ def tile_bytes(dot: Dot, run: Run, pixels: int, widths: Sequence[int], valid: in
     stores = sum(1 for _ in _stores(widths, valid, joined=joined))
     multiply = len(widths) * (dot.multiplies + dot.others) + 1
     instructions = 20 + len(widths) * unrolled + pixels * (unrolled * multiply + 3 * len(widths) + 4 * stores)
-    return 6.0 * instructions
+    return INSTRUCTION_BYTES * instructions
 
 
 def tile_cycles(dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], target: Target) -> float:

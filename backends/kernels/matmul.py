@@ -359,7 +359,7 @@ class _Emitter:
                     sums[p * count + v] = T.call_llvm_pure_intrin(
                         kind, "llvm.fmuladd", wide, weights[v], sums[p * count + v]
                     )
-        valid = problem.columns - self.columns.full * self.columns.block if tail else self.columns.block
+        valid = self.columns.valid(tail)
         for p in range(rows):
             for v, width in enumerate(widths):
 

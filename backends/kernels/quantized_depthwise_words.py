@@ -27,7 +27,7 @@ from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import start_of, tile_counts, wrap_int32
 from prunus.backends.kernels.integer_weights import depthwise_words
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
-from prunus.backends.kernels.ranking import ranked
+from prunus.backends.kernels.ranking import INSTRUCTION_BYTES, ranked
 from prunus.backends.kernels.requantize import convert_interleaved
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T, tvm
@@ -182,7 +182,7 @@ def _bytes(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> float:
     pixel = _REGISTERS * words * (1 + dot.multiplies + dot.others / problem.terms) + 30
     pixels = sum(pixels for pixels, _ in tile_counts(layer.columns.output_size, knob.pixels))
     # Lines are interleaved by two loops, inside the input and at its border, after two that write padding.
-    return weights + 6.0 * (pixels * pixel + problem.column_words * 80 + 100)
+    return weights + INSTRUCTION_BYTES * (pixels * pixel + problem.column_words * 80 + 100)
 
 
 def _line_columns(layer: QuantizedDepthwise) -> int:

@@ -5,6 +5,8 @@ from typing import TypeVar
 
 K = TypeVar("K")
 
+# Of an instruction, on average, for estimates of size.
+INSTRUCTION_BYTES = 6.0
 # What saving a share of a layer's bytes is worth: of ten percent, half a percent of its cycles.
 _WORTH = 0.05
 

@@ -228,7 +228,7 @@ class _Emitter:
         problem, widths = self.problem, self.channels.widths(tail)
         row, column = self._place(group, tile)
         first = T.bind(block * self.channels.block)
-        last = self.channels.count - self.channels.full * self.channels.block if tail else self.channels.block
+        last = self.channels.valid(tail)
         start = 0
         for width in widths:
             m = [
