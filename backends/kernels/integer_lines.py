@@ -24,6 +24,7 @@ class Lines:
         segment: output columns.
         zero_point: what a padded element is.
         flips: the sign bit of every element is flipped.
+        outside: lines above and below the input are read, too: they hold the zero point.
     """
 
     rows: Axis
@@ -34,6 +35,7 @@ class Lines:
     segment: int
     zero_point: int
     flips: bool
+    outside: bool
 
     @property
     def segments(self) -> int:
@@ -58,7 +60,8 @@ class Lines:
 
     def slot(self, line: Index, tap: Index) -> Index:
         """Return where the input's line that a kernel row reads lies in scratch."""
-        number = T.truncmod(line, self.rows.kernel) if self.stays and self.rows.kernel > 1 else tap
+        # Lines above the input count from zero, too.
+        number = T.truncmod(line + self.rows.padding, self.rows.kernel) if self.stays and self.rows.kernel > 1 else tap
         return number * self.line_bytes
 
     def fill(
@@ -69,7 +72,7 @@ class Lines:
 
         Args:
             place: the input's first element of this sample and group.
-            bounds: kernel rows inside the input.
+            bounds: kernel rows that are read.
             follows: condition: the lines of the output row above are there.
         """
         (rows,) = self.rows.phases()
@@ -80,10 +83,24 @@ class Lines:
         with loop(low, high) as tap:
             line = T.bind(row * rows.input_step + rows.taps.offset(tap))
             source, slot = T.bind(place + line * self.row_stride), T.bind(self.slot(line, tap))
-            if self.segments == 1:
-                self._copy_line(x, scratch, source, slot, target)
+            if not self.outside:
+                self._copy(x, scratch, source, slot, segment, target)
             else:
-                self._copy_segment(x, scratch, source, slot, segment, target)
+                with T.If(T.And(line >= 0, line < self.rows.input_size)):
+                    with T.Then():
+                        self._copy(x, scratch, source, slot, segment, target)
+                    with T.Else():
+                        self._pad(scratch, slot, self.line_bytes, target)
+
+    def _copy(self, x: Memory, scratch: Memory, source: Index, slot: Index, segment: Index, target: Target) -> None:
+        if self.segments == 1:
+            self._copy_line(x, scratch, source, slot, target)
+        else:
+            self._copy_segment(x, scratch, source, slot, segment, target)
+
+    def _pad(self, scratch: Memory, slot: Index, count: int, target: Target) -> None:
+        for place, lanes in spans(count, target.lanes(8)):
+            store(scratch, slot + place, self._padding(lanes), lanes)
 
     def _copy_line(self, x: Memory, scratch: Memory, source: Index, slot: Index, target: Target) -> None:
         """Copy a whole line; where its padding begins and ends is known."""
@@ -91,8 +108,7 @@ class Lines:
         begin = min(max(0, -first), pixels)
         end = max(begin, min(pixels, self.columns.input_size - first))
         for start, stop in ((0, begin), (end, pixels)):
-            for place, lanes in spans((stop - start) * self.channels, target.lanes(8)):
-                store(scratch, slot + start * self.channels + place, self._padding(lanes), lanes)
+            self._pad(scratch, slot + start * self.channels, (stop - start) * self.channels, target)
         dense = self.column_stride == self.channels
         count, size = (1, (end - begin) * self.channels) if dense else (end - begin, self.channels)
         with loop(0, count) as pixel:

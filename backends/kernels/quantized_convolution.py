@@ -2,8 +2,9 @@
 
 Output pixels by output channels are held in registers while taps and input channels pass by, four channels at a time.
 Where a kernel row reads neighbouring pixels of few channels, the row is one run of bytes. Input lines are read from a
-copy with the zero point around it (`integer_lines`). Rows above and below the input are left out: what they would add
-is in what the sums of an output row start from.
+copy with the zero point around it (`integer_lines`). Kernel rows above and below the input are left out, and what they
+would add is in what the sums of an output row start from; if those would take many bytes beside the weights, lines of
+the zero point are read instead.
 """
 
 from collections.abc import Sequence
@@ -56,6 +57,10 @@ from prunus.targets import Target
 
 # Of x86: starting a loop over a run and leaving it, for a tile of any size.
 _RUN_CYCLES = 4.0
+_SUM_BYTES = 4
+# The most bytes of further starts for each byte of weights. Lines of the zero point cost next to nothing in the layers
+# that have more: those of few channels and tall kernels, on large images.
+_MOST_STARTS = 0.25
 _OPERATORS = (torch.ops.prunus.qconv.default, torch.ops.prunus.qconv_dequant.default)
 
 
@@ -95,10 +100,22 @@ class QuantizedConvolution:
         return 1 if self.folded else self.columns.kernel
 
     @property
+    def leaves_out(self) -> bool:
+        """Whether kernel rows outside the input are left out."""
+        (rows,) = self.rows.phases()
+        weights = self.rows.kernel * self.columns.kernel * self.in_channels
+        return self.padding == 0 or (len(rows.sections()) - 1) * _SUM_BYTES <= _MOST_STARTS * weights
+
+    @property
     def starts(self) -> tuple[int, ...]:
         """One output row of each section whose sums start from the same numbers."""
         (rows,) = self.rows.phases()
-        return rows.sections() if self.padding != 0 else (0,)
+        return rows.sections() if self.padding != 0 and self.leaves_out else (0,)
+
+    def inside(self, row: int) -> list[int]:
+        """Return the kernel rows that an output row reads."""
+        (rows,) = self.rows.phases()
+        return rows.valid(row) if self.leaves_out else list(range(self.rows.kernel))
 
 
 @dataclass(frozen=True)
@@ -211,8 +228,7 @@ class IntegerConvolution(Defaults):
         dot = integer_dot.by_name(problem.dot)
         packed = np.concatenate([pack_weights(group, columns, dot) for group in flat])
         lines = problem.padding * words.astype(np.int64).sum(axis=(2, 3, 5))  # (groups, kernel rows, outputs)
-        (rows,) = problem.rows.phases()
-        inside = np.stack([lines[:, rows.valid(row)].sum(axis=1) for row in problem.starts], axis=1)
+        inside = np.stack([lines[:, problem.inside(row)].sum(axis=1) for row in problem.starts], axis=1)
         start = start_of(rest, len(weight), problem.requantize).reshape(groups, 1, -1) - inside
         return packed, columns.pack(wrap_int32(start)), columns.pack(scale.numpy().reshape(groups, 1, -1))
 
@@ -225,7 +241,8 @@ class IntegerConvolution(Defaults):
 
     def estimate(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> float:
         dot, columns, cycles = integer_dot.by_name(problem.dot), _columns(problem, knob), 0.0
-        runs = problem.runs * problem.rows.macs() / problem.rows.output_size
+        taps = problem.rows.macs() / problem.rows.output_size if problem.leaves_out else problem.rows.kernel
+        runs = problem.runs * taps
         start = runs * _RUN_CYCLES if target.architecture == "x86_64" else 0.0
         for tail in columns.kinds():
             widths = columns.widths(tail)
@@ -269,7 +286,7 @@ def _lines(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Lin
     _, row_stride, column_stride, _ = problem.input_strides
     return Lines(
         problem.rows, problem.columns, problem.in_channels, row_stride, column_stride, knob.segment,
-        problem.zero_point, integer_dot.by_name(problem.dot).flips,
+        problem.zero_point, integer_dot.by_name(problem.dot).flips, not problem.leaves_out,
     )  # fmt: skip
 
 
@@ -305,7 +322,7 @@ class _Emitter:
                 n, row, segment, g, block = split(unit, (batch, out_rows, segments, groups, blocks))
                 changed = T.Or(block == 0, unit == begin) if blocks > 1 else True
                 follows = T.And(row > 0, unit > begin) if groups == 1 else False
-            bounds = rows.bounds(row)
+            bounds = rows.bounds(row) if problem.leaves_out else (0, problem.rows.kernel)
             with when(changed):
                 place = T.bind(n * problem.input_strides[0] + g * problem.in_channels)
                 self.copies.fill(self.x, self.scratch, place, row, segment, bounds, follows, self.target)

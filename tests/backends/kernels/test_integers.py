@@ -81,6 +81,9 @@ Case = tuple[Callable[[], nn.Module], tuple[tuple[int, ...], ...]]
 CASES: dict[str, Case] = {
     "first layer": (lambda: convolution(3, 16, 3, stride=2, padding=1), ((1, 3, 11, 13),)),
     "one channel": (lambda: convolution(1, 9, 3, padding=1), ((1, 1, 9, 7),)),
+    "tall window": (lambda: convolution(2, 9, 7, stride=2, padding=3), ((2, 2, 15, 9),)),
+    "few channels, dilated": (lambda: convolution(3, 8, 3, padding=2, dilation=2), ((1, 3, 9, 7),)),
+    "few channels, long lines": (lambda: convolution(2, 5, 5, stride=2, padding=2), ((1, 2, 9, 4001),)),
     "odd channels": (lambda: convolution(5, 37, 3, padding=1), ((1, 5, 9, 7),)),
     "even channels": (lambda: convolution(16, 24, 3, padding=1), ((1, 16, 6, 9),)),
     "narrow weights": (lambda: convolution(16, 24, 3, padding=1, bits=7), ((1, 16, 6, 9),)),
