@@ -8,11 +8,11 @@ For each output row and block of channels, the input lines are interleaved into 
               d0 d1 d2 ...
 
 and then multiplied, a word for each kernel column. Registers are interleaved in parts of 16 bytes, as x86 does it, so
-16 channels come to lie as four times four; weights, biases and scales are packed in that order, and narrowing undoes
-it.
+16 channels come to lie as four times four; weights, biases and scales are put into registers in that order, and
+narrowing undoes it. They stay there while the rows of one block of channels pass by.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +23,12 @@ from torch.fx import Node
 from prunus.backends.kernels import integer_dot
 from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluate, kernel, load, loop, split, store
 from prunus.backends.kernels.family import Defaults, Match, No, Request
-from prunus.backends.kernels.integer_dot import WORD
+from prunus.backends.kernels.integer_dot import WORD, Weights
 from prunus.backends.kernels.integer_tile import start_of, tile_counts, wrap_int32
 from prunus.backends.kernels.integer_weights import depthwise_words
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES, ranked
-from prunus.backends.kernels.requantize import convert_interleaved
+from prunus.backends.kernels.requantize import convert_interleaved, join
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T, tvm
 from prunus.backends.kernels.vector_math import lane_dtype, splat
@@ -42,6 +42,8 @@ _PART = 16
 _REGISTERS = 4
 # More pixels at a time make more code and no speed.
 _MOST_PIXELS = 6
+# Of the second cache: what the lines may take that are read once for each block of channels.
+_CACHE_SHARE = 0.25
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,7 @@ class IntegerDepthwiseWords(Defaults):
         padding = layer.zero_point + (128 if integer_dot.by_name(problem.dot).flips else 0)
         bias = start_of(rest, layer.channels, layer.requantize)
         start = wrap_int32(bias - padding * words.astype(np.int64).sum(axis=(0, 2)))
-        order = np.concatenate([start + _order(knob.lanes) for start in _starts(problem, knob)])
-        blocks = order.reshape(-1, knob.block)
-        packed = np.concatenate([words[:, block].reshape(-1) for block in blocks])
-        return packed, start[order], scale.numpy()[order]
+        return words.reshape(-1), start, scale.numpy()
 
     def units(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> int:
         return problem.layer.batch * problem.layer.rows.output_size
@@ -162,23 +161,23 @@ class IntegerDepthwiseWords(Defaults):
         )
 
 
-def _order(lanes: int) -> np.ndarray:
-    """Return the channel that each lane of the four registers holds, one register after the other."""
-    parts, register, lane = np.meshgrid(np.arange(lanes // WORD), np.arange(_REGISTERS), np.arange(WORD), indexing="ij")
-    return (parts * _PART + register * WORD + lane).transpose(1, 0, 2).reshape(-1)
-
-
 def _starts(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> list[int]:
     """Return the first channel of each block."""
     channels = problem.layer.channels
     return [min(start, channels - knob.block) for start in range(0, channels, knob.block)]
 
 
+def _rows_at_a_time(layer: QuantizedDepthwise, target: Target) -> int:
+    """Return how many output rows are computed for one block of channels after the other: their input stays cached."""
+    line = layer.rows.stride * layer.columns.input_size * layer.channels
+    return max(1, int(_CACHE_SHARE * target.cache.l2_bytes) // line)
+
+
 def _bytes(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> float:
     """Estimate the bytes of code and of weights."""
     layer, dot = problem.layer, integer_dot.by_name(problem.dot)
     words = layer.columns.kernel * problem.column_words
-    weights = len(_starts(problem, knob)) * knob.block * WORD * words
+    weights = layer.channels * WORD * words
     pixel = _REGISTERS * words * (1 + dot.multiplies + dot.others / problem.terms) + 30
     pixels = sum(pixels for pixels, _ in tile_counts(layer.columns.output_size, knob.pixels))
     # Lines are interleaved by two loops, inside the input and at its border, after two that write padding.
@@ -204,14 +203,42 @@ class _Emitter:
 
     def run(self, begin: Any, end: Any) -> None:
         """One unit is one output row."""
-        layer = self.layer
-        with T.serial(begin, end) as unit:
-            n, row = split(unit, (layer.batch, layer.rows.output_size))
-            with loop(0, len(_starts(self.problem, self.knob))) as block:
-                packed = T.bind(block * self.knob.block)
-                channel = T.bind(T.min(packed, layer.channels - self.knob.block))
-                self._interleave(n, row, channel)
-                self._multiply(n, row, channel, packed)
+        starts, size = _starts(self.problem, self.knob), _rows_at_a_time(self.layer, self.target)
+        units = self.layer.batch * self.layer.rows.output_size
+        with loop(0, 1 if units <= size else (end - begin + (size - 1)) // size) as portion:
+            first = T.bind(begin + portion * size)
+            last = end if units <= size else T.bind(T.min(first + size, end))
+            with loop(0, len(starts)) as block:
+                channel = T.bind(T.min(block * self.knob.block, self.layer.channels - self.knob.block))
+                weights, bias, scale = self._constants(channel)
+                with T.serial(first, last) as unit:
+                    n, row = split(unit, (self.layer.batch, self.layer.rows.output_size))
+                    self._interleave(n, row, channel)
+                    self._multiply(n, row, channel, weights, bias, scale)
+
+    def _constants(self, channel: Index) -> tuple[list[list[Vector]], list[Vector], list[Vector]]:
+        """Return the weights of a block by register and word, and the biases and scales by register."""
+        words, channels = self.layer.columns.kernel * self.problem.column_words, self.layer.channels
+
+        def registers(memory: Memory, first: Index, width: int) -> list[Vector]:
+            """Load a block's numbers, `width` a channel, in the order of interleaved words."""
+            return [
+                join(
+                    [
+                        T.bind(load(memory, (first + part + k * WORD) * width, WORD * width))
+                        for part in range(0, self.knob.block, _PART)
+                    ],
+                    self.knob.lanes * width,
+                )
+                for k in range(_REGISTERS)
+            ]
+
+        weights = [registers(self.w, word * channels + channel, WORD) for word in range(words)]
+        return (
+            [list(register) for register in zip(*weights, strict=True)],
+            registers(self.bias, channel, 1),
+            registers(self.scale, channel, 1),
+        )
 
     def _interleave(self, n: Index, row: Index, channel: Index) -> None:
         """Write the words of one output row."""
@@ -275,54 +302,43 @@ class _Emitter:
         for k, vector in enumerate(registers):
             store(self.words, self._words_at(column, word) + k * size, vector, size)
 
-    def _multiply(self, n: Index, row: Index, channel: Index, packed: Index) -> None:
-        """Compute one output row of one block of channels from its words."""
-        lanes, start = self.knob.lanes, 0
-        bias, scale = (
-            [T.bind(load(memory, packed + k * lanes, lanes)) for k in range(_REGISTERS)]
-            for memory in (self.bias, self.scale)
-        )
-        for pixels, count in tile_counts(self.layer.columns.output_size, self.knob.pixels):
-            with loop(0, count) as tile:
-                self._pixels(n, row, channel, packed, bias, scale, start + tile * pixels, pixels)
-            start += count * pixels
-
-    def _pixels(
+    def _multiply(
         self,
         n: Index,
         row: Index,
         channel: Index,
-        packed: Index,
+        weights: Sequence[Sequence[Vector]],
         bias: Sequence[Vector],
         scale: Sequence[Vector],
-        first: Index,
-        pixels: int,
     ) -> None:
+        """Compute one output row of one block of channels from its words."""
+        start = 0
+        for pixels, count in tile_counts(self.layer.columns.output_size, self.knob.pixels):
+            with loop(0, count) as tile:
+                first = T.bind(start + tile * pixels)
+                # Register by register, so that few words and weights are held at a time.
+                totals = [self._totals(first, pixels, k, weights[k], bias[k]) for k in range(_REGISTERS)]
+                for p in range(pixels):
+                    self._finish((n, row, first + p, channel), [total[p] for total in totals], scale)
+            start += count * pixels
+
+    def _finish(self, place: tuple[Index, ...], totals: Sequence[Vector], scale: Sequence[Vector]) -> None:
+        """Convert the sums of one pixel, apply the epilogue and store."""
         layer = self.layer
         assert layer.requantize is not None
-        # Register by register, so that few words and weights are held at a time.
-        totals = [self._totals(first, pixels, packed, k, bias[k]) for k in range(_REGISTERS)]
-        for p in range(pixels):
-            place = (n, row, first + p, channel)
 
-            def read(operand: int, lanes: int, place: tuple[Index, ...] = place) -> Vector:
-                strides = layer.epilogue.operands[operand].strides
-                return load(self.operands[operand], address(place, strides), lanes, strides[-1])
+        def read(operand: int, lanes: int) -> Vector:
+            strides = layer.epilogue.operands[operand].strides
+            return load(self.operands[operand], address(place, strides), lanes, strides[-1])
 
-            sums = [totals[k][p] for k in range(_REGISTERS)]
-            value = convert_interleaved(sums, scale, layer.requantize, self.knob.lanes, self.target)
-            value = evaluate(layer.epilogue.expression, self.knob.block, value, read)
-            store(self.y, address(place, layer.output_strides), value, self.knob.block)
+        value = convert_interleaved(totals, scale, layer.requantize, self.knob.lanes, self.target)
+        value = evaluate(layer.epilogue.expression, self.knob.block, value, read)
+        store(self.y, address(place, layer.output_strides), value, self.knob.block)
 
-    def _totals(self, first: Index, pixels: int, packed: Index, k: int, bias: Vector) -> list[Vector]:
+    def _totals(self, first: Index, pixels: int, k: int, weights: Sequence[Vector], bias: Vector) -> list[Vector]:
         """Return the sums of register k of each pixel."""
-        layer, words, lanes = self.layer, self.problem.column_words, self.knob.lanes
-        taps = [(j, word) for j in range(layer.columns.kernel) for word in range(words)]
-        base = T.bind((packed * len(taps) + k * lanes) * WORD)
-
-        def weights(tap: int) -> Callable[[int, int], Vector]:
-            at = base + tap * (self.knob.block * WORD)
-            return lambda start, size: load(self.w, at + start, size)
+        layer, lanes = self.layer, self.knob.lanes
+        taps = [(j, word) for j in range(layer.columns.kernel) for word in range(self.problem.column_words)]
 
         def word(p: int, j: int, word: int) -> Vector:
             column = (first + p) * layer.columns.stride + j * layer.columns.dilation
@@ -331,11 +347,16 @@ class _Emitter:
         totals = []
         for p in range(pixels):
             total = bias
-            pairs = [(word(p, *place), weights(tap)) for tap, place in enumerate(taps)]
+            pairs = [(word(p, *place), _held(weight)) for place, weight in zip(taps, weights, strict=True)]
             for start in range(0, len(pairs), self.problem.terms):
                 total = self.dot.add(total, pairs[start : start + self.problem.terms], lanes)
             totals.append(T.bind(total))
         return totals
+
+
+def _held(vector: Vector) -> Weights:
+    """Stand for a load of what is in a register."""
+    return lambda start, size: vector
 
 
 def _interleave_lines(lines: Sequence[Vector], lanes: int) -> list[Vector]:
