@@ -29,6 +29,7 @@ def main(
     models: Annotated[str, typer.Option(help="Only models with this in their name.")] = "",
     macs: Annotated[float, typer.Option(help="Share of the multiplications that stays.")] = 0.5,
     steps: Annotated[int, typer.Option(help="Steps of distillation.")] = 9000,
+    bits: Annotated[int, typer.Option(help="Bits of weights, 2 to 8; 4 take half a byte.")] = 8,
     training: Annotated[bool, typer.Option(help="Train with rounding in place.")] = True,
 ) -> None:
     """Print accuracy on whole test sets, bytes, and latency beside ONNX Runtime's float32."""
@@ -37,17 +38,19 @@ def main(
         table.add_column(column, justify="left" if column == "model" else "right")
     for model in trained_models(data, models):
         with Console().status(model.case.name):
-            table.add_row(*row(model, macs, steps, training))
+            table.add_row(*row(model, macs, steps, bits, training))
     Console().print(table)
 
 
-def row(model: Trained, macs: float, steps: int, training: bool) -> list[str]:
+def row(model: Trained, macs: float, steps: int, bits: int, training: bool) -> list[str]:
     """Compress one model and return its row."""
     example = torch.from_numpy(model.case.samples[:1])
     original = prunus.compile(model.graph, example_inputs=(example,), name="original")
     smaller = prunus.compile(
         model.graph, example_inputs=(example,), name="smaller", prune=prunus.Prune(macs=macs),
-        quantize=prunus.Quantize(calibration=[model.samples[:500]], training="lsq" if training else None),
+        quantize=prunus.Quantize(
+            calibration=[model.samples[:500]], training="lsq" if training else None, bits=bits
+        ),
         calibration=[model.samples], fine_tune=prunus.Distill(steps=steps),
     )  # fmt: skip
     before, after = (model.accuracy(library.run_samples) for library in (original, smaller))

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from prunus.backends.kernels import nibbles
 from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evaluate, load, loop, pieces, store
 from prunus.backends.kernels.family import Epilogue
-from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded
+from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded, Weights
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES
 from prunus.backends.kernels.requantize import Requantize, convert, join
 from prunus.backends.kernels.tiling import Columns
@@ -22,13 +23,27 @@ class Run:
 
     The last word of a run that is no multiple of four starts early, with zero weights where it repeats channels, so
     that nothing beyond the run is read. A run shorter than a word is put together from its bytes.
+
+    Attributes:
+        size: bytes.
+        paired: weights fit four bits, and two words share their bytes (`nibbles`).
     """
 
     size: int
+    paired: bool = False
 
     @property
     def words(self) -> int:
         return -(-self.size // WORD)
+
+    @property
+    def stored_words(self) -> int:
+        """Words whose bytes its weights take."""
+        return -(-self.words // 2) if self.paired else self.words
+
+    def place(self, word: int) -> int:
+        """Return how many stored words lie in front of a word's weights."""
+        return word // 2 if self.paired else word
 
     def offsets(self) -> list[int]:
         """Return where each word starts."""
@@ -53,8 +68,13 @@ class Run:
             yield max(0, self.size - WORD), 1
 
 
-def pack_weights(weights: np.ndarray, columns: Columns, dot: Dot) -> np.ndarray:
-    """Return weights (words, outputs, 4) as the kernel reads them: by blocks, words, registers, parts, lanes."""
+def pairs(weights: np.ndarray, size: int) -> bool:
+    """Tell whether the weights of runs of `size` bytes are stored in pairs of words: where it takes fewer bytes."""
+    return Run(size).words > 1 and nibbles.fit(weights)
+
+
+def pack_weights(weights: np.ndarray, columns: Columns, dot: Dot, run: Run) -> np.ndarray:
+    """Return weights (words, outputs, 4) as kernels read them: by blocks, runs, words, registers, parts, lanes."""
     blocks = []
     for block in range(columns.blocks):
         start, registers = block * columns.block, []
@@ -63,7 +83,10 @@ def pack_weights(weights: np.ndarray, columns: Columns, dot: Dot) -> np.ndarray:
             piece = np.pad(piece, [(0, 0), (0, width - piece.shape[1]), (0, 0)])
             registers += [piece[..., list(part)].reshape(len(piece), -1) for part in dot.parts]
             start += width
-        blocks.append(np.concatenate(registers, axis=1).reshape(-1))
+        words = np.concatenate(registers, axis=1)
+        if run.paired:
+            words = nibbles.pack_pairs(words.reshape(-1, run.words, words.shape[1]))
+        blocks.append(words.reshape(-1))
     return np.concatenate(blocks)
 
 
@@ -96,7 +119,7 @@ class IntegerTile:
 
     @property
     def word_bytes(self) -> int:
-        """Bytes of weights of one word for all registers."""
+        """Bytes of weights of one stored word for all registers."""
         return WORD * sum(self.widths)
 
     def fill(self, bias: Sequence[Vector]) -> None:
@@ -108,16 +131,16 @@ class IntegerTile:
     def accumulate(self, x: Memory, places: Sequence[Index], w: Memory, at: Index) -> None:
         """Add one run of every pixel: inputs from `places`, weights from `at`."""
         most = self.dot.load_words
-        unit = max(most, self.terms)
+        unit = max(most, self.terms, 2 if self.run.paired else 1)
         repeats = self.run.size // WORD // unit
         if repeats:
             with loop(0, repeats) as i:
                 moved = [place + i * (unit * WORD) for place in places]
                 loads = [(start * WORD, words) for start, words in pieces(unit, most)]
-                self._words(x, moved, loads, w, at + i * (unit * self.word_bytes))
+                self._words(x, moved, loads, w, at + i * (self.run.place(unit) * self.word_bytes))
         rest = list(self.run.loads(repeats * unit, most))
         if rest:
-            self._words(x, places, rest, w, at + repeats * unit * self.word_bytes)
+            self._words(x, places, rest, w, at + self.run.place(repeats * unit) * self.word_bytes)
 
     def _words(
         self, x: Memory, places: Sequence[Index], loads: Sequence[tuple[int, int]], w: Memory, at: Index
@@ -133,7 +156,10 @@ class IntegerTile:
         for first in range(0, len(flat), self.terms):
             group = flat[first : first + self.terms]
             readers = [
-                [self._weights(w, at + (first + t) * self.word_bytes + WORD * start) for start in self.starts]
+                [
+                    self._weights(w, at, first + t, start, lanes)
+                    for start, lanes in zip(self.starts, self.widths, strict=True)
+                ]
                 for t in range(len(group))
             ]
             for p in range(self.pixels):
@@ -156,13 +182,17 @@ class IntegerTile:
             word = word | T.shift_left(number, T.int32(8 * byte))
         return T.reinterpret("int8x4", word)
 
-    def _weights(self, w: Memory, at: Index) -> Callable[[int, int], Vector]:
+    def _weights(self, w: Memory, at: Index, word: int, start: int, lanes: int) -> Weights:
+        """Return what reads the weights of one word and one register, the one whose first column is `start`."""
+        place = at + self.run.place(word) * self.word_bytes + WORD * start
         found: dict[int, Vector] = {}
 
-        def read(start: int, count: int) -> Vector:
-            if start not in found:
-                found[start] = T.bind(load(w, at + start, count))
-            return found[start]
+        def read(offset: int, count: int) -> Vector:
+            if offset not in found:
+                found[offset] = T.bind(load(w, place + offset, count))
+                if self.run.paired:
+                    found[offset] = nibbles.unpack(found[offset], count, upper=word % 2 == 1)
+            return found[offset]
 
         return read
 
@@ -230,21 +260,25 @@ def tile_bytes(dot: Dot, run: Run, pixels: int, widths: Sequence[int], valid: in
     unrolled = min(run.words, dot.load_words + run.words % dot.load_words)
     stores = sum(1 for _ in _stores(widths, valid, joined=joined))
     multiply = len(widths) * (dot.multiplies + dot.others) + 1
-    instructions = 20 + len(widths) * unrolled + pixels * (unrolled * multiply + 3 * len(widths) + 4 * stores)
+    weights = 1 + (nibbles.UNPACK_INSTRUCTIONS if run.paired else 0)
+    instructions = 20 + len(widths) * unrolled * weights + pixels * (unrolled * multiply + 3 * len(widths) + 4 * stores)
     return INSTRUCTION_BYTES * instructions
 
 
-def tile_cycles(dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], target: Target) -> float:
-    """Estimate cycles of a tile: `words` of every pixel, conversion, stores."""
-    rate = max(1.0, target.fma_per_cycle / target.lanes())
+def tile_cycles(
+    dot: Dot, terms: int, run: Run, runs: float, pixels: int, widths: Sequence[int], target: Target
+) -> float:
+    """Estimate cycles of a tile: so many runs of every pixel, conversion, stores."""
+    rate, words = max(1.0, target.fma_per_cycle / target.lanes()), runs * run.words
+    unpacking = len(widths) * nibbles.UNPACK_INSTRUCTIONS if run.paired else 0.0
     registers = pixels * len(widths)
     if target.architecture == "x86_64":
-        word = _x86_word_cycles(dot, terms, words, pixels, widths, target, rate)
+        word = _x86_word_cycles(dot, terms, words, pixels, widths, unpacking, target, rate)
         # Narrowing four registers takes hardly more instructions than narrowing two.
         finish = sum({4: 20, 2: 11, 1: 8}[count] for _, count in pieces(len(widths), 4)) / (2 * rate)
         return words * word + pixels * (finish + 3) + 3
     multiplies = registers * dot.multiplies
-    others = registers * dot.others / terms + pixels * dot.prepares
+    others = registers * dot.others / terms + pixels * dot.prepares + unpacking
     loads = (pixels / dot.load_words + len(widths)) / (2 if rate > 1 else 1)
     latency = 4.0 if registers < 8 else 0.0
     word = max(multiplies / rate, (multiplies + others) / 2, loads, latency) + 0.04 * loads
@@ -252,8 +286,9 @@ def tile_cycles(dot: Dot, terms: int, words: float, pixels: int, widths: Sequenc
 
 
 def _x86_word_cycles(
-    dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], target: Target, rate: float
-) -> float:
+    dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], unpacking: float, target: Target,
+    rate: float,
+) -> float:  # fmt: skip
     """Estimate cycles of one word for a tile: multiplies, all vector instructions, loads, or the sums' latency."""
     registers, vectors = pixels * len(widths), len(widths)
     multiplies = registers * (dot.multiplies - (1 - 1 / terms))
@@ -263,7 +298,8 @@ def _x86_word_cycles(
     # Sums, words, weights that several pixels share, and what passes by.
     needed = registers + terms * (1 + (vectors if pixels > 1 else 0)) + dot.extra_registers - 1
     spilled = max(0, needed - target.vector_registers)
-    work = max(multiplies / rate, (multiplies + registers * dot.others) / (2 * rate), loads, dot.latency)
+    instructions = multiplies + registers * dot.others + unpacking
+    work = max(multiplies / rate, instructions / (2 * rate), loads, dot.latency)
     return work + 0.1 * pixels + 0.05 * spilled
 
 

@@ -34,6 +34,7 @@ from prunus.backends.kernels.integer_tile import (
     IntegerTile,
     Run,
     pack_weights,
+    pairs,
     pixels_that_fit,
     start_of,
     tile_bytes,
@@ -71,6 +72,7 @@ class QuantizedConvolution:
     Attributes:
         dot, terms: the instructions, and words that they add up before widening.
         folded: a kernel row is one run of bytes, its taps and channels together.
+        paired: weights are stored two a byte.
         padding: what a padded element counts as: the input's zero point, plus 128 where the instruction flips signs.
     """
 
@@ -85,6 +87,7 @@ class QuantizedConvolution:
     dot: str
     terms: int
     folded: bool
+    paired: bool
     padding: int
     zero_point: int
     requantize: Requantize | None
@@ -92,7 +95,7 @@ class QuantizedConvolution:
 
     @property
     def run(self) -> Run:
-        return Run(self.in_channels * (self.columns.kernel if self.folded else 1))
+        return Run(self.in_channels * (self.columns.kernel if self.folded else 1), self.paired)
 
     @property
     def runs(self) -> int:
@@ -188,6 +191,7 @@ class IntegerConvolution(Defaults):
             dot=dot.name,
             terms=terms,
             folded=folded,
+            paired=pairs(weight.numpy(), in_channels * (taps[1] if folded else 1)),
             padding=call.x_zero_point + (128 if dot.flips else 0),
             zero_point=call.x_zero_point,
             requantize=requantize_of(call, request, target),
@@ -226,7 +230,7 @@ class IntegerConvolution(Defaults):
         words = convolution_words(weight, groups, folded=problem.folded)
         flat = words.reshape(groups, -1, *words.shape[-2:])
         dot = integer_dot.by_name(problem.dot)
-        packed = np.concatenate([pack_weights(group, columns, dot) for group in flat])
+        packed = np.concatenate([pack_weights(group, columns, dot, problem.run) for group in flat])
         lines = problem.padding * words.astype(np.int64).sum(axis=(2, 3, 5))  # (groups, kernel rows, outputs)
         inside = np.stack([lines[:, problem.inside(row)].sum(axis=1) for row in problem.starts], axis=1)
         start = start_of(rest, len(weight), problem.requantize).reshape(groups, 1, -1) - inside
@@ -247,7 +251,7 @@ class IntegerConvolution(Defaults):
         for tail in columns.kinds():
             widths = columns.widths(tail)
             for pixels, count in tile_counts(problem.columns.output_size, knob.tail_pixels if tail else knob.pixels):
-                one = tile_cycles(dot, problem.terms, runs * problem.run.words, pixels, widths, target)
+                one = tile_cycles(dot, problem.terms, problem.run, runs, pixels, widths, target)
                 cycles += count * (one + start) * (1 if tail else columns.full)
         elements = problem.batch * problem.groups * problem.rows.output_size * problem.out_channels
         extra = epilogue_cycles(problem.epilogue, elements * problem.columns.output_size, target)
@@ -272,8 +276,8 @@ def _bytes(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> flo
     columns, width = _columns(problem, knob), problem.columns.output_size
     dot, joined = integer_dot.by_name(problem.dot), problem.requantize is not None
     lengths = {min(width, knob.segment), width - (_lines(problem, knob).segments - 1) * knob.segment}
-    taps = problem.rows.kernel * problem.columns.kernel
-    weights = taps * problem.in_channels * problem.out_channels * problem.groups
+    words = problem.rows.kernel * problem.runs * problem.run.stored_words
+    weights = words * WORD * problem.out_channels * problem.groups
     return weights + sum(
         tile_bytes(dot, problem.run, pixels, columns.widths(tail), columns.valid(tail), joined=joined)
         for tail in columns.kinds()
@@ -373,15 +377,15 @@ class _Emitter:
         (rows,) = problem.rows.phases()
         sums = IntegerTile(self.dot, problem.terms, problem.run, widths, pixels)
         sums.fill(bias)
-        words = problem.rows.kernel * problem.runs * problem.run.words
+        words = problem.rows.kernel * problem.runs * problem.run.stored_words
         base = T.bind((g * self.channels.padded + block * self.channels.block) * (words * WORD))
         step, column = problem.columns.stride * problem.in_channels, problem.columns.dilation * problem.in_channels
         with loop(*bounds) as i:
             line = T.bind(self.copies.slot(row * rows.input_step + rows.taps.offset(i), i) + first * step)
-            at = T.bind(base + i * (problem.runs * problem.run.words * sums.word_bytes))
+            at = T.bind(base + i * (problem.runs * problem.run.stored_words * sums.word_bytes))
             with loop(0, problem.runs) as j:
                 places = [line + j * column + p * step for p in range(pixels)]
-                sums.accumulate(self.scratch, places, self.w, at + j * (problem.run.words * sums.word_bytes))
+                sums.accumulate(self.scratch, places, self.w, at + j * (problem.run.stored_words * sums.word_bytes))
         channel = g * problem.out_channels + block * self.channels.block
         start = segment * self.copies.segment + first
 

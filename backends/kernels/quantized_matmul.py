@@ -21,6 +21,7 @@ from prunus.backends.kernels.integer_tile import (
     IntegerTile,
     Run,
     pack_weights,
+    pairs,
     start_of,
     tile_bytes,
     tile_cycles,
@@ -53,6 +54,7 @@ class QuantizedMatmul:
         rows, inner, columns: m, k and n.
         left_strides, output_strides: over (*outer, m); inner and columns are neighbours in memory.
         dot, terms: the instructions, and words that they add up before widening.
+        paired: weights are stored two a byte.
         padding: the input's zero point, plus 128 where the instruction flips signs.
         epilogue: operands' strides are over (*outer, m, n).
     """
@@ -65,9 +67,14 @@ class QuantizedMatmul:
     output_strides: tuple[int, ...]
     dot: str
     terms: int
+    paired: bool
     padding: int
     requantize: Requantize | None
     epilogue: Epilogue
+
+    @property
+    def run(self) -> Run:
+        return Run(self.inner, self.paired)
 
 
 @dataclass(frozen=True)
@@ -142,6 +149,7 @@ class IntegerMatrixProduct(Defaults):
             output_strides=over_rows[1],
             dot=dot.name,
             terms=terms,
+            paired=pairs(weight.numpy(), int(weight.shape[1])),
             padding=call.x_zero_point + (128 if dot.flips else 0),
             requantize=requantize_of(call, request, target),
             epilogue=Epilogue(request.epilogue, layouts, output.buffer.dtype),
@@ -172,7 +180,7 @@ class IntegerMatrixProduct(Defaults):
         columns, words = _columns(problem, knob), linear_words(weight)
         bias = start_of(rest, len(weight), problem.requantize)
         start = wrap_int32(bias - problem.padding * words.astype(np.int64).sum(axis=(0, 2)))
-        packed = pack_weights(words, columns, integer_dot.by_name(problem.dot))
+        packed = pack_weights(words, columns, integer_dot.by_name(problem.dot), problem.run)
         return packed, columns.pack(start.reshape(1, -1)), columns.pack(scale.numpy().reshape(1, -1))
 
     def units(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> int:
@@ -180,13 +188,12 @@ class IntegerMatrixProduct(Defaults):
 
     def estimate(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) -> float:
         dot, columns, cycles = integer_dot.by_name(problem.dot), _columns(problem, knob), 0.0
-        words = Run(problem.inner).words
         full, rest = divmod(problem.rows, knob.tile_rows)
         for tail in columns.kinds():
             widths = columns.widths(tail)
             for rows, count in ((knob.tile_rows, full), (rest, 1 if rest else 0)):
                 if count:
-                    one = tile_cycles(dot, problem.terms, words, rows, widths, target)
+                    one = tile_cycles(dot, problem.terms, problem.run, 1, rows, widths, target)
                     cycles += count * one * (1 if tail else columns.full)
         elements = prod(problem.outer) * problem.rows * problem.columns
         return cycles * prod(problem.outer) + epilogue_cycles(problem.epilogue, elements, target)
@@ -212,9 +219,9 @@ def _bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> float:
     """Estimate the bytes of code, by the tiles that it is made of, and of weights."""
     columns, dot, joined = _columns(problem, knob), integer_dot.by_name(problem.dot), problem.requantize is not None
     heights = {knob.tile_rows if problem.rows >= knob.tile_rows else 0, problem.rows % knob.tile_rows} - {0}
-    weights = problem.inner * problem.columns
+    weights = problem.run.stored_words * WORD * problem.columns
     return weights + sum(
-        tile_bytes(dot, Run(problem.inner), rows, columns.widths(tail), columns.valid(tail), joined=joined)
+        tile_bytes(dot, problem.run, rows, columns.widths(tail), columns.valid(tail), joined=joined)
         for tail in columns.kinds()
         for rows in heights
     )
@@ -284,7 +291,7 @@ class _Emitter:
     def _tile(self, outer: Sequence[Index], chunk: Index, first: Index, rows: int, block: Index, tail: bool) -> None:
         """Compute `rows` rows from the chunk's row `first` on."""
         problem, widths = self.problem, self.columns.widths(tail)
-        sums = IntegerTile(self.dot, problem.terms, Run(problem.inner), widths, rows)
+        sums = IntegerTile(self.dot, problem.terms, problem.run, widths, rows)
         column = block * self.columns.block
         sums.fill(
             [T.bind(load(self.bias, column + start, width)) for start, width in zip(sums.starts, widths, strict=True)]
@@ -296,7 +303,7 @@ class _Emitter:
             source, left, step = self.flipped, first * problem.inner, problem.inner
         left = T.bind(left)
         places = [left + p * step for p in range(rows)]
-        sums.accumulate(source, places, self.w, T.bind(column * (sums.run.words * WORD)))
+        sums.accumulate(source, places, self.w, T.bind(column * (sums.run.stored_words * WORD)))
 
         def place(strides: Sequence[int], p: int, v: int) -> Index:
             return address((*outer, row + p, column + v), strides)
