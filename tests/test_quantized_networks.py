@@ -22,13 +22,13 @@ LARGE = 1e9
 
 
 @lru_cache
-def quantized(name: str, target: str) -> tuple[Graph, torch.Tensor]:
-    """Return a network of integers only, with weights that suit `target`, and a few samples."""
+def quantized(name: str, target: str, bits: int = 8) -> tuple[Graph, torch.Tensor]:
+    """Return a network of integers only, with weights of `bits` bits that suit `target`, and a few samples."""
     trained: Trained = NETWORKS[name]
     samples = torch.from_numpy(np.concatenate(trained.samples().inputs[:40]))
     graph = run_passes(import_model(trained.path, example_inputs=(samples[:1],)), DEFAULT)
-    whole = quantize(graph, prunus.Quantize(calibration=[samples], where="everywhere"), target=target)
-    return whole, samples
+    config = prunus.Quantize(calibration=[samples], where="everywhere", bits=bits)
+    return quantize(graph, config, target=target), samples
 
 
 def inputs(samples: torch.Tensor) -> list[torch.Tensor]:
@@ -49,14 +49,25 @@ def test_every_layer_computes_in_integers(name: str) -> None:
     assert all(layer.startswith("prunus.q") for layer in layers)
 
 
-@pytest.mark.parametrize("weights_for", ["rpi4", "x86-64-v3"])
+@pytest.mark.parametrize("name", NETWORKS)
+def test_four_bits_take_half_a_byte(name: str) -> None:
+    """Weights of layers that mix channels; those of depthwise layers, biases and scales take what they did."""
+    sizes = {}
+    for bits in (8, 4):
+        graph, samples = quantized(name, "native", bits)
+        artifact = prunus.compile(graph, target="native", example_inputs=(samples[:1],), name="net")
+        sizes[bits] = artifact.manifest.constants_bytes
+    assert sizes[4] < 0.75 * sizes[8]
+
+
+@pytest.mark.parametrize(("weights_for", "bits"), [("rpi4", 8), ("x86-64-v3", 8), ("rpi4", 4)])
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize("name", NETWORKS)
-def test_bytes(name: str, target: str, weights_for: str) -> None:
+def test_bytes(name: str, target: str, weights_for: str, bits: int) -> None:
     runner = load_target(target).runner
     if runner and shutil.which(runner[0]) is None:
         pytest.skip(f"{runner[0]} is not installed")
-    graph, samples = quantized(name, weights_for)
+    graph, samples = quantized(name, weights_for, bits)
     artifact = prunus.compile(graph, target=target, example_inputs=(samples[:1],), name="net")
     given = inputs(samples)
     for x, found in zip(given, artifact.run_many([(x,) for x in given]), strict=True):
