@@ -20,11 +20,11 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from prunus.backends.kernels import integer_dot
+from prunus.backends.kernels import integer_dot, nibbles
 from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluate, kernel, load, loop, split, store
 from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_dot import WORD, Weights
-from prunus.backends.kernels.integer_tile import start_of, tile_counts, wrap_int32
+from prunus.backends.kernels.integer_tile import Run, pairs, start_of, tile_counts, wrap_int32
 from prunus.backends.kernels.integer_weights import depthwise_words
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES, ranked
@@ -48,16 +48,28 @@ _CACHE_SHARE = 0.25
 
 @dataclass(frozen=True)
 class DepthwiseWords:
-    """Problem: the layer, and the instructions with the words that they add up before widening."""
+    """Problem.
+
+    Attributes:
+        layer: what is computed.
+        dot, terms: the instructions, and words that they add up before widening.
+        paired: weights are stored two a byte.
+    """
 
     layer: QuantizedDepthwise
     dot: str
     terms: int
+    paired: bool
 
     @property
     def column_words(self) -> int:
         """Words of one kernel column."""
         return -(-self.layer.rows.kernel // WORD)
+
+    @property
+    def run(self) -> Run:
+        """Return the words of all taps of a channel, as if they were one run."""
+        return Run(self.layer.columns.kernel * self.column_words * WORD, self.paired)
 
 
 @dataclass(frozen=True)
@@ -100,13 +112,13 @@ class IntegerDepthwiseWords(Defaults):
             return No(f"fewer than {_PART} channels")
         if layer.requantize is None:
             return No("its result is not int8")
-        dot = integer_dot.choices(target)[0]
-        terms = dot.terms(depthwise_words(answer.tensors[0]))
+        dot, words = integer_dot.choices(target)[0], depthwise_words(answer.tensors[0])
+        terms = dot.terms(words)
         if not terms or dot.name not in ("vnni", "unsigned bytes", "signed dot"):
             return No("its weights or the processor's instructions do not suit")
         # Channels that two blocks share are computed twice, so what they read must not be overwritten.
         shares = answer.shares if layer.channels % (_REGISTERS * target.lanes()) == 0 else ()
-        problem = DepthwiseWords(layer, dot.name, terms)
+        problem = DepthwiseWords(layer, dot.name, terms, pairs(words, WORD * len(words)))
         return Match(problem, answer.reads, answer.outputs, answer.operands, answer.tensors, answer.macs, shares)
 
     def knobs(self, problem: DepthwiseWords, target: Target) -> Sequence[DepthwiseWordsKnob]:
@@ -129,7 +141,8 @@ class IntegerDepthwiseWords(Defaults):
         padding = layer.zero_point + (128 if integer_dot.by_name(problem.dot).flips else 0)
         bias = start_of(rest, layer.channels, layer.requantize)
         start = wrap_int32(bias - padding * words.astype(np.int64).sum(axis=(0, 2)))
-        return words.reshape(-1), start, scale.numpy()
+        packed = nibbles.pack_pairs(words.reshape(1, len(words), -1)) if problem.paired else words
+        return packed.reshape(-1), start, scale.numpy()
 
     def units(self, problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> int:
         return problem.layer.batch * problem.layer.rows.output_size
@@ -177,7 +190,7 @@ def _bytes(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> float:
     """Estimate the bytes of code and of weights."""
     layer, dot = problem.layer, integer_dot.by_name(problem.dot)
     words = layer.columns.kernel * problem.column_words
-    weights = layer.channels * WORD * words
+    weights = layer.channels * WORD * problem.run.stored_words
     pixel = _REGISTERS * words * (1 + dot.multiplies + dot.others / problem.terms) + 30
     pixels = sum(pixels for pixels, _ in tile_counts(layer.columns.output_size, knob.pixels))
     # Lines are interleaved by two loops, inside the input and at its border, after two that write padding.
@@ -218,7 +231,7 @@ class _Emitter:
 
     def _constants(self, channel: Index) -> tuple[list[list[Vector]], list[Vector], list[Vector]]:
         """Return the weights of a block by register and word, and the biases and scales by register."""
-        words, channels = self.layer.columns.kernel * self.problem.column_words, self.layer.channels
+        channels, run = self.layer.channels, self.problem.run
 
         def registers(memory: Memory, first: Index, width: int) -> list[Vector]:
             """Load a block's numbers, `width` a channel, in the order of interleaved words."""
@@ -233,7 +246,13 @@ class _Emitter:
                 for k in range(_REGISTERS)
             ]
 
-        weights = [registers(self.w, word * channels + channel, WORD) for word in range(words)]
+        def word_registers(word: int) -> list[Vector]:
+            loaded = registers(self.w, run.place(word) * channels + channel, WORD)
+            if not self.problem.paired:
+                return loaded
+            return [nibbles.unpack(pair, WORD * self.knob.lanes, upper=word % 2 == 1) for pair in loaded]
+
+        weights = [word_registers(word) for word in range(run.words)]
         return (
             [list(register) for register in zip(*weights, strict=True)],
             registers(self.bias, channel, 1),

@@ -98,6 +98,7 @@ CASES: dict[str, Case] = {
     "depthwise": (lambda: convolution(37, 37, 3, padding=1, groups=37), ((1, 37, 7, 9),)),
     "depthwise, stride 2": (lambda: convolution(32, 32, 3, stride=2, padding=1, groups=32, bits=7), ((1, 32, 8, 8),)),
     "depthwise 5x5": (lambda: convolution(16, 16, 5, padding=2, groups=16), ((1, 16, 7, 7),)),
+    "depthwise, 4-bit weights": (lambda: convolution(45, 45, 3, padding=1, groups=45, bits=4), ((1, 45, 7, 5),)),
     "5 rows, stride 2": (lambda: convolution(12, 16, 5, stride=2, padding=2), ((2, 12, 13, 11),)),
     "many blocks": (lambda: convolution(8, 150, 3, padding=1, bits=7), ((1, 8, 7, 7),)),
     "signal": (lambda: signal(16, 24, 5, padding=2), ((1, 16, 37),)),
