@@ -148,7 +148,8 @@ class Quantize:
         observer: how the range of an activation follows from the samples: "min_max", "moving_average", "quantile",
             "mse", "entropy".
         training: None quantises the model as it is; "lsq" rounds while it is trained, with learned steps.
-        bits: of weights, 2 to 8; up to 4 they are stored two a byte. With training 7 of 8 on x86 without VNNI, where products are added up in 16 bits.
+        bits: of weights, 2 to 8; up to 4 they are stored two a byte. With training 7 of 8 on x86 without VNNI, where
+            products are added up in 16 bits.
         keep: patterns of layers that stay in float32, "head.*", by names of parameters or of nodes.
         correct_bias: without training, take back what rounding adds to the mean of each channel.
         equalize: first even out the ranges of channels between layers.
