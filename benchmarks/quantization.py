@@ -110,7 +110,7 @@ def f1(decisions: np.ndarray, labels: np.ndarray) -> float:
 def main(
     data: Annotated[Path, typer.Option(help="The folder of trained models.")] = DATA,
     models: Annotated[str, typer.Option(help="Only models with this in their name.")] = "",
-    observer: Annotated[str, typer.Option(help="How ranges follow from the samples.")] = "mse",
+    observer: Annotated[str, typer.Option(help="How ranges follow from the samples.")] = "lp",
     target: Annotated[str, typer.Option(help="Decides over the bits of weights.")] = "native",
     samples: Annotated[int, typer.Option(help="Calibration samples.")] = 500,
 ) -> None:

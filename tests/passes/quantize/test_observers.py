@@ -7,7 +7,7 @@ import torch
 
 from prunus.errors import QuantizeError
 from prunus.passes.quantize.grid import asymmetric
-from prunus.passes.quantize.observers import OBSERVERS, entropy, min_max, moving_average, mse, quantile
+from prunus.passes.quantize.observers import OBSERVERS, Observer, entropy, lp, min_max, moving_average, mse, quantile
 from prunus.passes.quantize.statistics import BINS, Statistics, joined
 
 
@@ -47,21 +47,28 @@ def test_quantile_keeps_the_zeros_of_relu() -> None:
     assert quantile(seen(values)).low == 0
 
 
+@pytest.mark.parametrize(("observer", "power"), [(mse, 2), (lp, 3)])
 @pytest.mark.parametrize("tail", [0.0, 8.0, 50.0])
-def test_mse_is_the_best_of_a_dense_search(tail: float) -> None:
+def test_least_error_is_the_best_of_a_dense_search(observer: Observer, power: int, tail: float) -> None:
     generator = torch.Generator().manual_seed(3)
     values = torch.cat([torch.randn(20_000, generator=generator), torch.full((3,), tail)])
 
     def error(low: float, high: float) -> float:
         grid = asymmetric(low, high)
         steps = (torch.round(values / grid.scale) + grid.zero_point).clamp(-128, 127)
-        return float(((steps - grid.zero_point) * grid.scale - values).square().sum())
+        return float(((steps - grid.zero_point) * grid.scale - values).abs().pow(power).sum())
 
-    found = mse(seen(values))
+    found = observer(seen(values))
     low, high = float(values.min()), float(values.max())
     shares = torch.linspace(0.2, 1, 41).tolist()
     best = min(error(low * below, high * above) for below in shares for above in shares)
     assert error(found.low, found.high) <= 1.1 * best
+
+
+def test_clipping_weighs_more_in_cubes_than_in_squares() -> None:
+    generator = torch.Generator().manual_seed(3)
+    values = seen(torch.cat([torch.randn(20_000, generator=generator), torch.full((3,), 12.0)]))
+    assert mse(values).high < lp(values).high <= 12.0
 
 
 def test_entropy_keeps_what_is_even_and_cuts_a_far_tail() -> None:

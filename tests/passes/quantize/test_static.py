@@ -123,7 +123,7 @@ def test_bias_correction_takes_the_mean_error_back() -> None:
     assert means[1] < 0.1 * means[0]
 
 
-@pytest.mark.parametrize("observer", ["min_max", "moving_average", "quantile", "mse", "entropy"])
+@pytest.mark.parametrize("observer", ["min_max", "moving_average", "quantile", "lp", "mse", "entropy"])
 def test_every_observer(observer: str, folded) -> None:
     network = BY_NAME["gate"]
     graph, x = folded(network), samples(network)
