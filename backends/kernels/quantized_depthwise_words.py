@@ -366,9 +366,9 @@ class _Emitter:
         totals = []
         for p in range(pixels):
             total = bias
-            pairs = [(word(p, *place), _held(weight)) for place, weight in zip(taps, weights, strict=True)]
-            for start in range(0, len(pairs), self.problem.terms):
-                total = self.dot.add(total, pairs[start : start + self.problem.terms], lanes)
+            terms = [(word(p, *place), _held(weight)) for place, weight in zip(taps, weights, strict=True)]
+            for start in range(0, len(terms), self.problem.terms):
+                total = self.dot.add(total, terms[start : start + self.problem.terms], lanes)
             totals.append(T.bind(total))
         return totals
 
