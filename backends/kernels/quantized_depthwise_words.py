@@ -381,9 +381,9 @@ def _held(vector: Vector) -> Weights:
 def _interleave_lines(lines: Sequence[Vector], lanes: int) -> list[Vector]:
     """Return the bytes of four lines as words of four: in each part of 16 bytes, four times four channels."""
     count = _REGISTERS * lanes
-    pairs = [_zip(lines[a], lines[b], "int8", count) for a, b in ((0, 1), (2, 3))]
+    zipped = [_zip(lines[a], lines[b], "int8", count) for a, b in ((0, 1), (2, 3))]
     halves = [
-        [T.reinterpret(lane_dtype("int16", count // 2), half) for half in pair] for pair in zip(*pairs, strict=True)
+        [T.reinterpret(lane_dtype("int16", count // 2), half) for half in pair] for pair in zip(*zipped, strict=True)
     ]
     words = [word for low, high in halves for word in _zip(low, high, "int16", count // 2)]
     return [T.bind(T.reinterpret(lane_dtype("int8", count), word)) for word in words]
