@@ -1,4 +1,4 @@
-"""The whole chain on trained models: half the multiplications, taught without labels, then int8 with learned steps.
+"""The whole chain on trained models: pruned, taught without labels, then integers with learned steps.
 
 python -m benchmarks.chain --data FOLDER
 """
@@ -27,9 +27,9 @@ ROUNDS = 5
 def main(
     data: Annotated[Path, typer.Option(help="The folder of trained models.")] = DATA,
     models: Annotated[str, typer.Option(help="Only models with this in their name.")] = "",
-    macs: Annotated[float, typer.Option(help="Share of the multiplications that stays.")] = 0.5,
+    macs: Annotated[float, typer.Option(help="Share of the multiplications that stays.")] = 0.6,
     steps: Annotated[int, typer.Option(help="Steps of distillation.")] = 9000,
-    bits: Annotated[int, typer.Option(help="Bits of weights, 2 to 8; 4 take half a byte.")] = 8,
+    bits: Annotated[int, typer.Option(help="Bits of weights, 2 to 8; 4 take half a byte.")] = 4,
     training: Annotated[bool, typer.Option(help="Train with rounding in place.")] = True,
 ) -> None:
     """Print accuracy on whole test sets, bytes, and latency beside ONNX Runtime's float32."""
