@@ -59,8 +59,8 @@ from prunus.targets import Target
 # Of x86: starting a loop over a run and leaving it, for a tile of any size.
 _RUN_CYCLES = 4.0
 _SUM_BYTES = 4
-# The most bytes of further starts for each byte of weights. Lines of the zero point cost next to nothing in the layers
-# that have more: those of few channels and tall kernels, on large images.
+# The most bytes of further starts for each byte of weights. Only layers of few channels have more, first ones as a
+# rule, where images are large and a few lines of the zero point cost little.
 _MOST_STARTS = 0.25
 _OPERATORS = (torch.ops.prunus.qconv.default, torch.ops.prunus.qconv_dequant.default)
 

@@ -155,7 +155,7 @@ class IntegerDepthwiseWords(Defaults):
         # Narrower registers are no slower where two pipes share the widest.
         rate = min(2.0, max(1.0, target.fma_per_cycle / knob.lanes))
         ports = 2 * rate if target.architecture == "x86_64" else 2.0
-        words = layer.columns.kernel * problem.column_words
+        words = problem.run.words
         multiply = max(dot.multiplies / rate, (dot.multiplies + dot.others / problem.terms) / ports)
         interleave = problem.column_words * (12 / ports + _REGISTERS)
         tiles = tile_counts(layer.columns.output_size, knob.pixels)
@@ -189,7 +189,7 @@ def _rows_at_a_time(layer: QuantizedDepthwise, target: Target) -> int:
 def _bytes(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> float:
     """Estimate the bytes of code and of weights."""
     layer, dot = problem.layer, integer_dot.by_name(problem.dot)
-    words = layer.columns.kernel * problem.column_words
+    words = problem.run.words
     weights = layer.channels * WORD * problem.run.stored_words
     pixel = _REGISTERS * words * (1 + dot.multiplies + dot.others / problem.terms) + 30
     pixels = sum(pixels for pixels, _ in tile_counts(layer.columns.output_size, knob.pixels))
