@@ -107,13 +107,13 @@ def check(engine: Engine, expected: np.ndarray) -> None:
         raise ValueError(f"{engine.title} computes something else: similarity {similarity:.2f}")
 
 
-def compare(network: str, *, target: str, rounds: int, seconds: float) -> Times:
-    """Time all engines on `network`: `rounds` rounds, in which each runs for `seconds`."""
+def compare(network: str, *, target: str, bits: int, rounds: int, seconds: float) -> Times:
+    """Time all engines on `network`: `rounds` rounds, in which each runs for `seconds`; `bits` are of our weights."""
     module, x = NETWORKS[network].make()
     samples = calibration(x)
     with torch.no_grad():
         expected = module(x).numpy()
-    whole = prunus.Quantize(calibration=[samples])
+    whole = prunus.Quantize(calibration=[samples], bits=bits)
     engines: dict[str, Engine] = {
         name: Prunus(
             prunus.compile(module, target=target, example_inputs=(x,), quantize=quantize, name="net"),
@@ -163,6 +163,7 @@ def table(rows: list[Times], *, foot: str) -> Table:
 def main(
     networks: Annotated[list[str] | None, typer.Option(help="Networks to time; all five by default.")] = None,
     target: Annotated[str, typer.Option(help="Instructions that Prunus may use.")] = "native",
+    bits: Annotated[int, typer.Option(help="Bits of the weights of Prunus; those of ONNX Runtime have 8.")] = 8,
     rounds: Annotated[int, typer.Option(help="Rounds, in which the engines take turns.")] = 7,
     seconds: Annotated[float, typer.Option(help="Time of each engine in each round.")] = 0.2,
     json_path: Annotated[Path | None, typer.Option("--json", help="Write the figures to this file as well.")] = None,
@@ -173,10 +174,11 @@ def main(
     rows = []
     for network in networks or QUANTISED:
         with console.status(f"{network} …"):
-            rows.append(compare(network, target=target, rounds=rounds, seconds=seconds))
+            rows.append(compare(network, target=target, bits=bits, rounds=rounds, seconds=seconds))
         console.print(f"{network}: {rows[-1].over_float32:.2f}", style="dim")
     ours, native = load_target(target), load_target("native")
     used = {"Prunus": f"with {ours.title}", "ONNX Runtime": f"with {native.title}", "threads": 1, "rounds": rounds}
+    used["bits"] = bits
     console.print(table(rows, foot=caption(**used)))
     if json_path:
         figures = {"machine": processor(), "versions": versions(), **used}
