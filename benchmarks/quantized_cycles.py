@@ -43,17 +43,18 @@ def network_cycles(graph: Graph, target: str) -> float:
 def main(
     networks: Annotated[list[str] | None, typer.Option(help="Networks; the two large ones by default.")] = None,
     targets: Annotated[list[str] | None, typer.Option(help="ARM targets of 64 bits.")] = None,
+    bits: Annotated[int, typer.Option(help="Bits of the weights.")] = 8,
 ) -> None:
     """Print estimated cycles of int8 and of float32."""
     torch.set_num_threads(1)
-    table = Table(title="Estimated cycles, millions", caption=caption())
+    table = Table(title="Estimated cycles, millions", caption=caption(bits=bits))
     for column in ("network", "target", "float32", "int8", "ratio"):
         table.add_column(column, justify="left" if column in ("network", "target") else "right")
     for name in networks or ESTIMATED:
         module, x = NETWORKS[name].make()
         graph = run_passes(prunus.import_model(module, example_inputs=(x,)), DEFAULT, (x,))
         for target in targets or ("rpi4", "rpi5"):
-            whole = quantize(graph, prunus.Quantize(calibration=[calibration(x)]), target=target)
+            whole = quantize(graph, prunus.Quantize(calibration=[calibration(x)], bits=bits), target=target)
             found = [network_cycles(each, target) for each in (graph, run_passes(whole, DEFAULT, (x,)))]
             cells = (f"{cycles / 1e6:.1f}" for cycles in found)
             table.add_row(name, load_target(target).title, *cells, f"{found[1] / found[0]:.3f}")
