@@ -49,7 +49,7 @@ bench: install
 	$(RUN) -m benchmarks.pruning latency
 	$(RUN) -m benchmarks.pruning planning
 	$(RUN) -m benchmarks.chain
-	$(RUN) -m benchmarks.low_rank
+	$(RUN) -m benchmarks.low_rank accuracy
 	$(RUN) -m benchmarks.tuning
 
 clean:
