@@ -18,7 +18,7 @@ $(INSTALLED): pyproject.toml constraints.txt scripts/install-python
 	@scripts/install-python "$(PYTHON)"
 	@touch $@
 
-# Emulators and C libraries of foreign processors; their tests are skipped where they are missing.
+# Emulators, compilers and C libraries of foreign processors; their tests are skipped where they are missing.
 $(SYSTEM): scripts/install-system | $(INSTALLED)
 	@scripts/install-system
 	@touch $@

@@ -65,7 +65,7 @@ CASES = [
     Case("mm", lambda x: torch.mm(x, x.t()), [ROWS], {"matmul"}),
     Case("bmm", lambda x: torch.bmm(x, x.mT), [randn(2, 3, 5)], {"matmul"}),
     Case("mv", lambda x: torch.mv(x, x[0]), [ROWS], {"matmul"}),
-    Case("dot", lambda x: torch.dot(x[0], x[1]), [ROWS], {"matmul"}),
+    Case("dot", lambda x: torch.dot(x[0], x[1]), [ROWS.abs()], {"matmul"}),  # a sum that does not cancel
     Case("matmul vector", lambda x, y: x @ y, [randn(5), randn(2, 5, 3)], {"matmul"}),
     Case("addmm", lambda x: torch.addmm(x[:, :3], x, x.t(), beta=2, alpha=3), [ROWS], {"matmul", "mul", "add"}),
     Case("baddbmm", lambda x: torch.baddbmm(x, x, x, beta=0), [randn(2, 3, 3)], {"matmul"}),
