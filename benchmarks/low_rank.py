@@ -24,7 +24,7 @@ from rich.table import Table
 import prunus
 from benchmarks.compare import time_ms
 from benchmarks.engines import Prunus
-from benchmarks.figure import save_shares
+from benchmarks.figure import drawing, label_shares
 from benchmarks.machine import caption
 from benchmarks.quantization import accuracy, answers, calibration_samples
 from benchmarks.trained import DATA, Case, magika, sentiment, tensors
@@ -178,9 +178,6 @@ def curve(
     seeds: Annotated[int, typer.Option(help="Trainings of each point.")] = 3,
 ) -> None:
     """Draw accuracy of text-sentiment over the share of its bytes that stays, before and after distillation."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     console = Console()
     (case,) = sentiment(data / "text-sentiment")
     recipe, samples = RECIPES["text-sentiment"], unlabelled(case, data, [])
@@ -192,9 +189,7 @@ def curve(
         trained = taught(case, original, smaller, samples, seeds)
         points.append((plan.bytes_after / plan.bytes_before, score(case, smaller), trained))
         console.print(f"{points[-1][0]:.0%}: {points[-1][1]:.4f} -> {', '.join(f'{one:.4f}' for one in trained)}")
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "prunus"}):
-        picture = Figure(figsize=(6.5, 3.6), layout="constrained")
-        axes = picture.subplots()
+    with drawing(figure) as axes:
         shares = [share for share, _, _ in points]
         means = [statistics.mean(trained) for _, _, trained in points]
         reach = [[mean - min(trained) for mean, (_, _, trained) in zip(means, points, strict=True)],
@@ -202,7 +197,7 @@ def curve(
         bars = axes.errorbar(shares, means, reach, marker="o", capsize=3, label=f"distilled, range of {seeds} seeds")
         colour = bars.lines[0].get_color()
         axes.plot(shares, [cut for _, cut, _ in points], marker="o", linestyle=":", color=colour, label="not trained")
-        save_shares(picture, axes, figure, share_of="bytes", accuracy_of="of text-sentiment")
+        label_shares(axes, share_of="bytes", accuracy_of="of text-sentiment")
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 import prunus
 from benchmarks.engines import Prunus
-from benchmarks.figure import save_shares
+from benchmarks.figure import drawing, label_shares
 from benchmarks.machine import caption
 from benchmarks.networks import NETWORKS
 from benchmarks.quantization import calibration_samples
@@ -252,13 +252,8 @@ def curve(
     steps: Annotated[int, typer.Option(help="Steps of distillation at each point.")] = 500,
 ) -> None:
     """Draw accuracy over the share of multiplications that stays, before and after distillation."""
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     console = Console()
-    with rc_context({"svg.fonttype": "none", "svg.hashsalt": "prunus"}):
-        picture = Figure(figsize=(6.5, 3.6), layout="constrained")
-        axes = picture.subplots()
+    with drawing(figure) as axes:
         for model in trained_models(data, models):
             name, points = model.case.name.split(",")[0], []
             for share in (0.8, 0.65, 0.5, 0.35, 0.25):
@@ -276,7 +271,7 @@ def curve(
                 shares, [whole, *(point[1] for point in points)], marker="o", linestyle=":", color=line.get_color(),
                 label=f"{name}, not trained",
             )  # fmt: skip
-        save_shares(picture, axes, figure, share_of="multiplications")
+        label_shares(axes, share_of="multiplications")
 
 
 if __name__ == "__main__":

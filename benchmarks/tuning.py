@@ -21,9 +21,9 @@ from rich.table import Table
 import prunus
 from benchmarks.compare import TOLERANCE
 from benchmarks.engines import Prunus
+from benchmarks.figure import draw_speedups
 from benchmarks.machine import caption, processor, versions
 from benchmarks.networks import NETWORKS
-from benchmarks.tuning_figure import draw
 
 
 @dataclass(frozen=True)
@@ -147,7 +147,7 @@ def main(
         figures = {"machine": processor(), "versions": versions(), "minutes": minutes, "rounds": rounds}
         json_path.write_text(json.dumps({**figures, "networks": [asdict(row) for row in rows]}, indent=1) + "\n")
     if figure:
-        figure.write_text(draw([(row.network, row.speedup) for row in rows], title=f"{minutes:g} minutes of tuning"))
+        draw_speedups({row.network: row.speedup for row in rows}, figure, title=f"{minutes:g} minutes of tuning")
 
 
 if __name__ == "__main__":
