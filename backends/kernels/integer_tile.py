@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from prunus.backends.kernels import nibbles
-from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evaluate, load, loop, pieces, store
+from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evaluate, load, loop, pieces
 from prunus.backends.kernels.family import Epilogue
 from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded, Weights
+from prunus.backends.kernels.integer_store import groups
+from prunus.backends.kernels.masked import load_first, store_first
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES
-from prunus.backends.kernels.requantize import Requantize, convert, join
+from prunus.backends.kernels.requantize import Requantize
 from prunus.backends.kernels.tiling import Columns
 from prunus.backends.kernels.tir import T
 from prunus.targets import Target
@@ -248,50 +250,36 @@ class IntegerTile:
             column: place of the first column's scale.
             place: returns the address for strides at (pixel, column of the block); the last stride is the column's.
         """
-        for first, lanes, parts in _stores(self.widths, valid, joined=requantize is not None):
-            factor = T.bind(load(scale, column + first, lanes))
+        for group in groups(self.widths, valid, target, narrows=requantize is not None):
+            scales = group.load_scales(scale, column)
             for p in range(self.pixels):
+                totals = [self.sums.part(p * len(self.widths) + v, start, n) for v, start, n in group.parts]
+                converted = group.convert(totals, scales, requantize, target)
+                for first, value, lanes, count in group.stores(converted, epilogue, target):
 
-                def read(operand: int, lanes: int, p: int = p, first: int = first) -> Vector:
-                    strides = epilogue.operands[operand].strides
-                    return load(operands[operand], place(strides, p, first), lanes, strides[-1])
+                    def read(operand: int, lanes: int, p: int = p, first: int = first, count: int = count) -> Vector:
+                        strides = epilogue.operands[operand].strides
+                        return load_first(operands[operand], place(strides, p, first), lanes, count, strides[-1])
 
-                total = join([self.sums.part(p * len(self.widths) + v, start, n) for v, start, n in parts], lanes)
-                converted = convert(total, factor, requantize, lanes, target)
-                value = evaluate(epilogue.expression, lanes, converted, read)
-                store(output, place(output_strides, p, first), value, lanes, output_strides[-1])
+                    result = evaluate(epilogue.expression, lanes, value, read)
+                    store_first(output, place(output_strides, p, first), result, lanes, count)
 
 
 def _starts(widths: Sequence[int]) -> list[int]:
     return [sum(widths[:v]) for v in range(len(widths))]
 
 
-def _stores(
-    widths: Sequence[int], valid: int, *, joined: bool
-) -> Iterator[tuple[int, int, list[tuple[int, int, int]]]]:
-    """Yield (first column, lanes, parts) of stores of the first `valid` columns; a part is (register, lane, lanes).
-
-    Full registers are joined up to four at a time: narrowing them together takes fewer instructions.
-    """
-    starts = _starts(widths)
-    full = sum(start + width <= valid for start, width in zip(starts, widths, strict=True))
-    even = full if joined and len(set(widths[:full])) == 1 else 0
-    for v, count in pieces(even, 4):
-        yield starts[v], count * widths[0], [(v + i, 0, widths[0]) for i in range(count)]
-    for v in range(even, len(widths)):
-        for start, lanes in pieces(min(widths[v], valid - starts[v]), widths[v]):
-            yield starts[v] + start, lanes, [(v, start, lanes)]
-
-
-def tile_bytes(dot: Dot, run: Run, pixels: int, widths: Sequence[int], valid: int, *, joined: bool) -> float:
+def tile_bytes(
+    dot: Dot, run: Run, pixels: int, widths: Sequence[int], valid: int, target: Target, *, narrows: bool
+) -> float:
     """Estimate the code of a tile: a round of its loop, what is left over, conversion, stores.
 
     Args:
         valid: columns that are stored.
-        joined: results are int8.
+        narrows: results are int8.
     """
     unrolled = min(run.words, max(dot.load_words, 2 if run.paired else 1) + run.words % dot.load_words)
-    stores = sum(1 for _ in _stores(widths, valid, joined=joined))
+    stores = sum(1 for _ in groups(widths, valid, target, narrows=narrows))
     multiply = len(widths) * (dot.multiplies + dot.others) + 1
     weights = 1 + (nibbles.UNPACK_INSTRUCTIONS if run.paired else 0)
     instructions = 20 + len(widths) * unrolled * weights + pixels * (unrolled * multiply + 3 * len(widths) + 4 * stores)
@@ -307,8 +295,8 @@ def tile_cycles(
     registers = pixels * len(widths)
     if target.architecture == "x86_64":
         word = _x86_word_cycles(dot, terms, words, pixels, widths, unpacking, target, rate)
-        # Narrowing four registers takes hardly more instructions than narrowing two.
-        finish = sum({4: 20, 2: 11, 1: 8}[count] for _, count in pieces(len(widths), 4)) / (2 * rate)
+        together = groups(widths, sum(widths), target, narrows=True)
+        finish = sum(4 * len(group.parts) + 4 for group in together) / (2 * rate)
         return words * word + pixels * (finish + 3) + 3
     multiplies = registers * dot.multiplies
     others = registers * dot.others / terms + pixels * dot.prepares + unpacking

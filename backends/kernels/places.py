@@ -5,9 +5,9 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 
 from prunus.backends.kernels.emit import Registers, Vector
-from prunus.backends.kernels.rows import COMBINE, combination, fold, neutral, part, spread, tree
+from prunus.backends.kernels.rows import COMBINE, combination, fold, neutral, spread, tree
 from prunus.backends.kernels.tir import T
-from prunus.backends.kernels.vector_math import lane_dtype, splat
+from prunus.backends.kernels.vector_math import lane_dtype, part, splat
 from prunus.targets import Target
 
 _NOWHERE = np.iinfo(np.int32).max

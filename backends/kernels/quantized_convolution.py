@@ -220,7 +220,9 @@ class IntegerConvolution(Defaults):
                 segment, tails = width, {pixels, widest} if len(columns.kinds()) > 1 else {pixels}
             for tail_pixels in sorted(tails):
                 found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, segment, outer)] = None
-        return ranked(found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob))
+        return ranked(
+            found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob, target)
+        )
 
     def pack(
         self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, tensors: Sequence[torch.Tensor]
@@ -271,15 +273,15 @@ def _columns(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> C
     return Columns(problem.out_channels, knob.lanes, knob.vectors)
 
 
-def _bytes(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> float:
+def _bytes(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> float:
     """Estimate the bytes of code, by the tiles that it is made of, and of weights."""
     columns, width = _columns(problem, knob), problem.columns.output_size
-    dot, joined = integer_dot.by_name(problem.dot), problem.requantize is not None
+    dot, narrows = integer_dot.by_name(problem.dot), problem.requantize is not None
     lengths = {min(width, knob.segment), width - (_lines(problem, knob).segments - 1) * knob.segment}
     words = problem.rows.kernel * problem.runs * problem.run.stored_words
     weights = words * WORD * problem.out_channels * problem.groups
     return weights + sum(
-        tile_bytes(dot, problem.run, pixels, columns.widths(tail), columns.valid(tail), joined=joined)
+        tile_bytes(dot, problem.run, pixels, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
         for tail in columns.kinds()
         for length in lengths
         for pixels, _ in tile_counts(length, knob.tail_pixels if tail else knob.pixels)

@@ -28,10 +28,10 @@ from prunus.backends.kernels.integer_tile import Run, pairs, start_of, tile_coun
 from prunus.backends.kernels.integer_weights import depthwise_words
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES, ranked
-from prunus.backends.kernels.requantize import convert_interleaved, join
+from prunus.backends.kernels.requantize import convert_interleaved
 from prunus.backends.kernels.tiling import epilogue_cycles
 from prunus.backends.kernels.tir import T, tvm
-from prunus.backends.kernels.vector_math import lane_dtype, splat
+from prunus.backends.kernels.vector_math import join, lane_dtype, splat
 from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.targets import Target

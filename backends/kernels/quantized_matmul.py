@@ -171,7 +171,9 @@ class IntegerMatrixProduct(Defaults):
                 fitting = min(target.cache.l1_bytes // 2 // problem.inner, -(-problem.rows // 4))
                 chunk = max(1, fitting // rows) * rows
             found[QuantizedMatmulKnob(target.lanes(), rows, vectors, chunk, weights_outer)] = None
-        return ranked(found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob))
+        return ranked(
+            found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob, target)
+        )
 
     def pack(
         self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, tensors: Sequence[torch.Tensor]
@@ -215,13 +217,13 @@ def _columns(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Columns:
     return Columns(problem.columns, knob.lanes, knob.vectors)
 
 
-def _bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> float:
+def _bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) -> float:
     """Estimate the bytes of code, by the tiles that it is made of, and of weights."""
-    columns, dot, joined = _columns(problem, knob), integer_dot.by_name(problem.dot), problem.requantize is not None
+    columns, dot, narrows = _columns(problem, knob), integer_dot.by_name(problem.dot), problem.requantize is not None
     heights = {knob.tile_rows if problem.rows >= knob.tile_rows else 0, problem.rows % knob.tile_rows} - {0}
     weights = problem.run.stored_words * WORD * problem.columns
     return weights + sum(
-        tile_bytes(dot, problem.run, rows, columns.widths(tail), columns.valid(tail), joined=joined)
+        tile_bytes(dot, problem.run, rows, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
         for tail in columns.kinds()
         for rows in heights
     )

@@ -9,7 +9,7 @@ import numpy as np
 from prunus.backends.kernels.emit import Vector
 from prunus.backends.kernels.family import Request
 from prunus.backends.kernels.tir import T, tvm
-from prunus.backends.kernels.vector_math import Math, lane_dtype, nearest_int, splat
+from prunus.backends.kernels.vector_math import Math, join, lane_dtype, nearest_int, part, splat
 from prunus.passes.operators.quantized import INT8_HIGH, INT8_LOW
 from prunus.targets import Target
 
@@ -72,25 +72,63 @@ def convert(total: Vector, scale: Vector, requantize: Requantize | None, lanes: 
     return _narrow(_to_int16(whole, requantize, lanes), requantize, lanes)
 
 
+def convert_registers(
+    totals: Sequence[Vector], scales: Sequence[Vector], widths: Sequence[int], requantize: Requantize, target: Target
+) -> Vector:
+    """Return up to four registers of int32 sums as int8, x86 only.
+
+    Two by two they are narrowed part by part of 16 bytes, and one permutation puts the words of four bytes in order.
+
+    Args:
+        widths: lanes of the registers; the last may be narrower.
+
+    Returns:
+        As many lanes as the registers have, four full registers' if there are three; what no register fills is of
+        no use.
+    """
+    lanes, count = widths[0], 4 if len(totals) > 2 else len(totals)
+    whole = [
+        _widened(_rounded(total, scale, requantize, width, target), width, lanes)
+        for total, scale, width in zip(totals, scales, widths, strict=True)
+    ]
+    words = T.reinterpret(lane_dtype("int32", lanes), _packed(whole, requantize, lanes))
+    order = [lane % lanes // 4 * 4 + lane // lanes for lane in range(0, count * lanes, 4)]
+    if order != list(range(lanes)):
+        words = tvm.tirx.Shuffle([T.bind(words)], order)
+    return T.bind(T.reinterpret(lane_dtype("int8", count * lanes), words))
+
+
 def convert_interleaved(
     totals: Sequence[Vector], scales: Sequence[Vector], requantize: Requantize, lanes: int, target: Target
 ) -> Vector:
     """Return four registers of int32 sums, interleaved by parts of 16 bytes, as int8 in order."""
     pairs = zip(totals, scales, strict=True)
     whole = [_rounded(total, scale, requantize, lanes, target) for total, scale in pairs]
-    if target.architecture != "x86_64":
-        return _narrow(_to_int16(join(whole, 4 * lanes), requantize, 4 * lanes), requantize, 4 * lanes)
-    level = {4: "sse2.packssdw.128", 8: "avx2.packssdw", 16: "avx512.packssdw.512"}[lanes]
-    halves = [
-        _moved(
-            T.call_llvm_pure_intrin(lane_dtype("int16", 2 * lanes), f"llvm.x86.{level}", low, high),
-            requantize,
-            2 * lanes,
-        )
-        for low, high in (whole[:2], whole[2:])
-    ]
-    name = f"llvm.x86.{level.replace('packssdw', 'packsswb')}"
-    return _bounded(T.call_llvm_pure_intrin(lane_dtype("int8", 4 * lanes), name, *halves), requantize, 4 * lanes)
+    if target.architecture == "x86_64":
+        return _packed(whole, requantize, lanes)
+    return _narrow(_to_int16(join(whole, 4 * lanes), requantize, 4 * lanes), requantize, 4 * lanes)
+
+
+def _packed(whole: Sequence[Vector], requantize: Requantize, lanes: int) -> Vector:
+    """Narrow up to four registers of int32 two by two, each part of 16 bytes by itself; the last one fills up."""
+    level = {4: "sse2.{}.128", 8: "avx2.{}", 16: "avx512.{}.512"}[lanes]
+
+    def pack(name: str, dtype: str, pair: Sequence[Vector], lanes: int) -> Vector:
+        return T.call_llvm_pure_intrin(lane_dtype(dtype, lanes), f"llvm.x86.{level.format(name)}", *pair)
+
+    def in_pairs(vectors: Sequence[Vector]) -> list[tuple[Vector, Vector]]:
+        return [(first, vectors[min(i + 1, len(vectors) - 1)]) for i, first in enumerate(vectors) if i % 2 == 0]
+
+    halves = [_moved(pack("packssdw", "int16", pair, 2 * lanes), requantize, 2 * lanes) for pair in in_pairs(whole)]
+    (pair,) = in_pairs([T.bind(half) for half in halves])
+    return _bounded(pack("packsswb", "int8", pair, 4 * lanes), requantize, 4 * lanes)
+
+
+def _widened(value: Vector, width: int, lanes: int) -> Vector:
+    """Return int32 lanes with zeros behind them."""
+    if width == lanes:
+        return value
+    return T.bind(tvm.tirx.Shuffle([value, splat(0, "int32", lanes)], list(range(lanes))))
 
 
 def _rounded(total: Vector, scale: Vector, requantize: Requantize, lanes: int, target: Target) -> Vector:
@@ -152,10 +190,5 @@ def _to_int32(steps: Vector, lanes: int, target: Target, *, fits: bool) -> Vecto
         return T.bind(T.cast(m.llvm("llvm.roundeven", steps), dtype))
     name = "llvm.aarch64.neon.fcvtns" if target.architecture == "aarch64" else "llvm.arm.neon.vcvtns"
     steps = T.bind(steps)
-    quarters = [tvm.tirx.Shuffle([steps], list(range(first, first + 4))) for first in range(0, lanes, 4)]
+    quarters = [part(steps, first, 4) for first in range(0, lanes, 4)]
     return join([T.bind(T.call_llvm_pure_intrin("int32x4", name, quarter)) for quarter in quarters], lanes)
-
-
-def join(vectors: Sequence[Vector], lanes: int) -> Vector:
-    """Return vectors side by side in one."""
-    return vectors[0] if len(vectors) == 1 else T.bind(tvm.tirx.Shuffle(list(vectors), list(range(lanes))))

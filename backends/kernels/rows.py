@@ -10,8 +10,8 @@ import numpy as np
 
 from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, address, evaluate, load, loop, pieces, store
 from prunus.backends.kernels.family import Epilogue
-from prunus.backends.kernels.tir import T, tvm
-from prunus.backends.kernels.vector_math import splat
+from prunus.backends.kernels.tir import T
+from prunus.backends.kernels.vector_math import part, splat
 from prunus.backends.plan.layout import DimOrder
 from prunus.backends.plan.program import View
 from prunus.targets import Target
@@ -152,11 +152,6 @@ def fold(
             return value
         lanes //= 2
         waiting = [combine(cut(value, 0, lanes), cut(value, lanes, lanes))]
-
-
-def part(vector: Vector, start: int, lanes: int) -> Vector:
-    """Return neighbouring lanes of a vector."""
-    return T.bind(tvm.tirx.Shuffle([vector], list(range(start, start + lanes))))
 
 
 def spread(scalar: Vector, lanes: int) -> Vector:

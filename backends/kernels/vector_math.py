@@ -201,6 +201,16 @@ def lane(vector: Vector, index: int) -> Vector:
     return tvm.tirx.Shuffle([vector], [index])
 
 
+def part(vector: Vector, start: int, lanes: int) -> Vector:
+    """Return neighbouring lanes of a vector."""
+    return T.bind(tvm.tirx.Shuffle([vector], list(range(start, start + lanes))))
+
+
+def join(vectors: Sequence[Vector], lanes: int) -> Vector:
+    """Return vectors side by side in one."""
+    return vectors[0] if len(vectors) == 1 else T.bind(tvm.tirx.Shuffle(list(vectors), list(range(lanes))))
+
+
 def _rounding(intrinsic: str) -> Callable[[Vector, Math], Vector]:
     """Rounding of floats; integers are whole already."""
     return lambda x, m: m.llvm(intrinsic, x) if m.dtype.startswith("float") else x
