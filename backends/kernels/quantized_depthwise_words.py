@@ -26,6 +26,7 @@ from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_dot import WORD, Weights
 from prunus.backends.kernels.integer_tile import Run, pairs, start_of, tile_counts, wrap_int32
 from prunus.backends.kernels.integer_weights import depthwise_words
+from prunus.backends.kernels.masked import has_masks, load_first, store_first
 from prunus.backends.kernels.quantized_depthwise import IntegerDepthwise, QuantizedDepthwise
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES, ranked
 from prunus.backends.kernels.requantize import convert_interleaved
@@ -77,7 +78,7 @@ class DepthwiseWordsKnob:
     """Way of computing: `pixels` by four registers of `lanes` int32 at a time.
 
     Four registers hold a block of channels. The last block repeats some channels of the one before it where the
-    channels are no multiple of a block.
+    channels are no multiple of a block. If there is only one and it is larger than the channels, the rest is masked.
     """
 
     lanes: int
@@ -123,10 +124,13 @@ class IntegerDepthwiseWords(Defaults):
 
     def knobs(self, problem: DepthwiseWords, target: Target) -> Sequence[DepthwiseWordsKnob]:
         width, most = problem.layer.columns.output_size, target.lanes()
+        strides = {operand.strides[-1] for operand in problem.layer.epilogue.operands}
+        # A block may be larger than all channels where the rest of it can be left out.
+        room = 2 if has_masks(target) and strides <= {0, 1} else 1
         lanes = [
             each
             for each in (most, most // 2, most // 4)
-            if each >= WORD and _REGISTERS * each <= problem.layer.channels
+            if each >= WORD and _REGISTERS * each < room * problem.layer.channels + (room == 1)
         ]
         found = [
             DepthwiseWordsKnob(each, pixels) for each in lanes for pixels in range(1, 1 + min(_MOST_PIXELS, width))
@@ -177,7 +181,7 @@ class IntegerDepthwiseWords(Defaults):
 def _starts(problem: DepthwiseWords, knob: DepthwiseWordsKnob) -> list[int]:
     """Return the first channel of each block."""
     channels = problem.layer.channels
-    return [min(start, channels - knob.block) for start in range(0, channels, knob.block)]
+    return [max(0, min(start, channels - knob.block)) for start in range(0, channels, knob.block)]
 
 
 def _rows_at_a_time(layer: QuantizedDepthwise, target: Target) -> int:
@@ -213,6 +217,7 @@ class _Emitter:
         self.dot = integer_dot.by_name(problem.dot)
         self.x, self.w, self.bias, self.scale = memories[:4]
         self.operands, self.y, self.words = memories[4:-2], memories[-2], memories[-1]
+        self.valid = min(knob.block, problem.layer.channels)
 
     def run(self, begin: Any, end: Any) -> None:
         """One unit is one output row."""
@@ -222,7 +227,7 @@ class _Emitter:
             first = T.bind(begin + portion * size)
             last = end if units <= size else T.bind(T.min(first + size, end))
             with loop(0, len(starts)) as block:
-                channel = T.bind(T.min(block * self.knob.block, self.layer.channels - self.knob.block))
+                channel = 0 if len(starts) == 1 else T.bind(T.min(block * self.knob.block, starts[-1]))
                 weights, bias, scale = self._constants(channel)
                 with T.serial(first, last) as unit:
                     n, row = split(unit, (self.layer.batch, self.layer.rows.output_size))
@@ -233,17 +238,18 @@ class _Emitter:
         """Return the weights of a block by register and word, and the biases and scales by register."""
         channels, run = self.layer.channels, self.problem.run
 
+        def word(memory: Memory, first: Index, place: int, width: int) -> Vector:
+            """Load the numbers of four channels; zeros where there are fewer."""
+            if place >= self.valid:
+                return splat(0, memory.dtype, WORD * width)
+            count = min(WORD, self.valid - place)
+            return T.bind(load_first(memory, (first + place) * width, WORD * width, count * width))
+
         def registers(memory: Memory, first: Index, width: int) -> list[Vector]:
             """Load a block's numbers, `width` a channel, in the order of interleaved words."""
+            places = [range(k * WORD, self.knob.block, _PART) for k in range(_REGISTERS)]
             return [
-                join(
-                    [
-                        T.bind(load(memory, (first + part + k * WORD) * width, WORD * width))
-                        for part in range(0, self.knob.block, _PART)
-                    ],
-                    self.knob.lanes * width,
-                )
-                for k in range(_REGISTERS)
+                join([word(memory, first, place, width) for place in each], self.knob.lanes * width) for each in places
             ]
 
         def word_registers(word: int) -> list[Vector]:
@@ -301,7 +307,8 @@ class _Emitter:
         layer = self.layer
         line = row * layer.rows.stride + (i * layer.rows.dilation - layer.rows.padding)
         count = self.knob.block
-        value = load(self.x, source + line * layer.input_strides[1] + column * layer.input_strides[2], count)
+        place = source + line * layer.input_strides[1] + column * layer.input_strides[2]
+        value = load_first(self.x, place, count, self.valid)
         if self.dot.flips:
             value = value ^ splat(-128, "int8", count)
         if whole:
@@ -348,11 +355,11 @@ class _Emitter:
 
         def read(operand: int, lanes: int) -> Vector:
             strides = layer.epilogue.operands[operand].strides
-            return load(self.operands[operand], address(place, strides), lanes, strides[-1])
+            return load_first(self.operands[operand], address(place, strides), lanes, self.valid, strides[-1])
 
         value = convert_interleaved(totals, scale, layer.requantize, self.knob.lanes, self.target)
         value = evaluate(layer.epilogue.expression, self.knob.block, value, read)
-        store(self.y, address(place, layer.output_strides), value, self.knob.block)
+        store_first(self.y, address(place, layer.output_strides), value, self.knob.block, self.valid)
 
     def _totals(self, first: Index, pixels: int, k: int, weights: Sequence[Vector], bias: Vector) -> list[Vector]:
         """Return the sums of register k of each pixel."""
