@@ -73,9 +73,9 @@ class Run:
             yield max(0, self.size - WORD), 1
 
 
-def pairs(weights: np.ndarray, size: int) -> bool:
-    """Tell whether the weights of runs of `size` bytes are stored in pairs of words: where it takes fewer bytes."""
-    return Run(size).words > 1 and nibbles.fit(weights)
+def pairs(weights: np.ndarray, words: int) -> bool:
+    """Tell whether weights are stored two a byte: where they fit, and an output has more than one word of them."""
+    return words > 1 and nibbles.fit(weights)
 
 
 def pack_weights(weights: np.ndarray, columns: Columns, dot: Dot, run: Run) -> np.ndarray:
@@ -302,7 +302,7 @@ def tile_cycles(
     others = registers * dot.others / terms + pixels * dot.prepares + unpacking
     loads = (pixels / dot.load_words + len(widths)) / (2 if rate > 1 else 1)
     latency = 4.0 if registers < 8 else 0.0
-    word = max(multiplies / rate, (multiplies + others) / 2, loads, latency) + 0.04 * loads
+    word = max(multiplies / rate, (multiplies + others) / 2, loads, latency) + 0.04 * loads + 0.1 * unpacking
     return words * word + registers * 6 + 10
 
 
@@ -321,7 +321,7 @@ def _x86_word_cycles(
     spilled = max(0, needed - target.vector_registers)
     instructions = multiplies + registers * dot.others + unpacking
     work = max(multiplies / rate, instructions / (2 * rate), loads, dot.latency)
-    return work + 0.1 * pixels + 0.05 * spilled
+    return work + 0.1 * (pixels + unpacking) + 0.05 * spilled
 
 
 def tile_counts(width: int, pixels: int) -> list[tuple[int, int]]:

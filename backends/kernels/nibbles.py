@@ -1,8 +1,8 @@
-"""Weights of four bits, two in a byte: neighbouring words of one register share its bytes.
+"""Weights of four bits, two in a byte.
 
-The lower half of a byte is the weight of the even word, the upper that of the odd one, both 8 larger than they are, so
-that masking and one subtraction bring them back. Reading takes a few instructions for each register of weights, which
-all pixels of a tile share, and half the bytes.
+Both are 8 larger than they are, so that masking and one subtraction bring them back: a few instructions for each
+register of weights. Tiles that read stored weights have neighbouring words of one register share its bytes, the even
+word the lower half and the odd one the upper; where weights are expanded first (`expanded`), the two halves of a block.
 """
 
 import numpy as np
@@ -27,8 +27,13 @@ def pack_pairs(words: np.ndarray) -> np.ndarray:
     return (shifted[:, 0::2] | shifted[:, 1::2] << 4).view(np.int8)
 
 
+def pack_halves(weights: np.ndarray) -> np.ndarray:
+    """Return a flat array of weights, an even number, as bytes: the first half of them lower, the second half upper."""
+    return pack_pairs(weights.reshape(1, 2, -1)).reshape(-1)
+
+
 def unpack(pairs: Vector, lanes: int, *, upper: bool) -> Vector:
-    """Return the weights of one word from the bytes of two."""
+    """Return the weights in one half of each byte."""
     unsigned = T.bind(T.reinterpret(lane_dtype("uint8", lanes), pairs))
     half = T.shift_right(unsigned, splat(4, "uint8", lanes)) if upper else unsigned & splat(15, "uint8", lanes)
     return T.bind(T.reinterpret(lane_dtype("int8", lanes), half - splat(_OFFSET, "uint8", lanes)))

@@ -119,7 +119,7 @@ class IntegerDepthwiseWords(Defaults):
             return No("its weights or the processor's instructions do not suit")
         # Channels that two blocks share are computed twice, so what they read must not be overwritten.
         shares = answer.shares if layer.channels % (_REGISTERS * target.lanes()) == 0 else ()
-        problem = DepthwiseWords(layer, dot.name, terms, pairs(words, WORD * len(words)))
+        problem = DepthwiseWords(layer, dot.name, terms, pairs(words, len(words)))
         return Match(problem, answer.reads, answer.outputs, answer.operands, answer.tensors, answer.macs, shares)
 
     def knobs(self, problem: DepthwiseWords, target: Target) -> Sequence[DepthwiseWordsKnob]:

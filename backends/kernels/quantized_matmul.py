@@ -15,6 +15,7 @@ from torch.fx import Node
 
 from prunus.backends.kernels import integer_dot
 from prunus.backends.kernels.emit import Index, Memory, address, kernel, load, loop, spans, split, store, when
+from prunus.backends.kernels.expanded import Expanded
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import (
@@ -72,10 +73,6 @@ class QuantizedMatmul:
     requantize: Requantize | None
     epilogue: Epilogue
 
-    @property
-    def run(self) -> Run:
-        return Run(self.inner, self.paired)
-
 
 @dataclass(frozen=True)
 class QuantizedMatmulKnob:
@@ -85,6 +82,7 @@ class QuantizedMatmulKnob:
         lanes, tile_rows, vectors: the register tile.
         chunk: rows of one unit, a multiple of the tile's; the left rows of a chunk stay in the first cache.
         columns_outer: blocks of columns are the outer loop, so that large weights are read once.
+        expanded: weights that are stored two a byte become bytes in scratch first.
     """
 
     lanes: int
@@ -92,6 +90,7 @@ class QuantizedMatmulKnob:
     vectors: int
     chunk: int
     columns_outer: bool
+    expanded: bool
 
 
 class IntegerMatrixProduct(Defaults):
@@ -149,7 +148,7 @@ class IntegerMatrixProduct(Defaults):
             output_strides=over_rows[1],
             dot=dot.name,
             terms=terms,
-            paired=pairs(weight.numpy(), int(weight.shape[1])),
+            paired=pairs(weight.numpy(), Run(int(weight.shape[1])).words),
             padding=call.x_zero_point + (128 if dot.flips else 0),
             requantize=requantize_of(call, request, target),
             epilogue=Epilogue(request.epilogue, layouts, output.buffer.dtype),
@@ -170,7 +169,8 @@ class IntegerMatrixProduct(Defaults):
                 # A quarter of the rows at most, so that threads have something to share.
                 fitting = min(target.cache.l1_bytes // 2 // problem.inner, -(-problem.rows // 4))
                 chunk = max(1, fitting // rows) * rows
-            found[QuantizedMatmulKnob(target.lanes(), rows, vectors, chunk, weights_outer)] = None
+            for expanded in (False, True) if problem.paired else (False,):
+                found[QuantizedMatmulKnob(target.lanes(), rows, vectors, chunk, weights_outer, expanded)] = None
         return ranked(
             found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob, target)
         )
@@ -182,7 +182,9 @@ class IntegerMatrixProduct(Defaults):
         columns, words = _columns(problem, knob), linear_words(weight)
         bias = start_of(rest, len(weight), problem.requantize)
         start = wrap_int32(bias - problem.padding * words.astype(np.int64).sum(axis=(0, 2)))
-        packed = pack_weights(words, columns, integer_dot.by_name(problem.dot), problem.run)
+        packed = pack_weights(words, columns, integer_dot.by_name(problem.dot), _run(problem, knob))
+        if knob.expanded:
+            packed = _expanded(problem, knob).pack(packed)
         return packed, columns.pack(start.reshape(1, -1)), columns.pack(scale.numpy().reshape(1, -1))
 
     def units(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> int:
@@ -195,19 +197,19 @@ class IntegerMatrixProduct(Defaults):
             widths = columns.widths(tail)
             for rows, count in ((knob.tile_rows, full), (rest, 1 if rest else 0)):
                 if count:
-                    one = tile_cycles(dot, problem.terms, problem.run, 1, rows, widths, target)
+                    one = tile_cycles(dot, problem.terms, _run(problem, knob), 1, rows, widths, target)
                     cycles += count * one * (1 if tail else columns.full)
         elements = prod(problem.outer) * problem.rows * problem.columns
-        return cycles * prod(problem.outer) + epilogue_cycles(problem.epilogue, elements, target)
+        once = _expanded(problem, knob).cycles(target) if knob.expanded else 0.0
+        return once + cycles * prod(problem.outer) + epilogue_cycles(problem.epilogue, elements, target)
 
     def scratch_bytes(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> int:
-        flips = integer_dot.by_name(problem.dot).flips
-        return min(knob.chunk, problem.rows) * problem.inner if flips else 0
+        return _expanded(problem, knob).scratch_bytes if knob.expanded else _flipped_bytes(problem, knob)
 
     def emit(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) -> Any:
         dtypes = ["int8", "int8", "int32", "float32"]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
-        dtypes += ["int8"] if integer_dot.by_name(problem.dot).flips else []
+        dtypes += ["int8"] if self.scratch_bytes(problem, knob) else []
         return kernel(
             target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, target, memories).run(begin, end)
         )
@@ -217,13 +219,28 @@ def _columns(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Columns:
     return Columns(problem.columns, knob.lanes, knob.vectors)
 
 
+def _run(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Run:
+    return Run(problem.inner, problem.paired and not knob.expanded)
+
+
+def _flipped_bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> int:
+    """Return how much of the scratch a chunk of rows with flipped signs takes."""
+    return min(knob.chunk, problem.rows) * problem.inner if integer_dot.by_name(problem.dot).flips else 0
+
+
+def _expanded(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Expanded:
+    words = _run(problem, knob).words
+    return Expanded(_columns(problem, knob), words, 1, knob.columns_outer, _flipped_bytes(problem, knob))
+
+
 def _bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) -> float:
     """Estimate the bytes of code, by the tiles that it is made of, and of weights."""
     columns, dot, narrows = _columns(problem, knob), integer_dot.by_name(problem.dot), problem.requantize is not None
     heights = {knob.tile_rows if problem.rows >= knob.tile_rows else 0, problem.rows % knob.tile_rows} - {0}
-    weights = problem.run.stored_words * WORD * problem.columns
+    run = _run(problem, knob)
+    weights = run.words * WORD * problem.columns / (2 if problem.paired else 1)
     return weights + sum(
-        tile_bytes(dot, problem.run, rows, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
+        tile_bytes(dot, run, rows, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
         for tail in columns.kinds()
         for rows in heights
     )
@@ -241,12 +258,17 @@ class _Emitter:
         self.x, self.w, self.bias, self.scale = (next(rest) for _ in range(4))
         self.operands = [next(rest) for _ in problem.epilogue.operands]
         self.y = next(rest)
-        self.flipped = next(rest, None)
+        scratch = next(rest, self.x)  # where there is none, no one asks for it
+        self.left = scratch if self.dot.flips else self.x
+        self.weights = scratch if knob.expanded else self.w
+        self.expanded = _expanded(problem, knob)
 
     def run(self, begin: Any, end: Any) -> None:
         """One unit is one chunk of rows of one block of columns of one product."""
         problem, blocks = self.problem, self.columns.blocks
         chunks = -(-problem.rows // self.knob.chunk)
+        if self.knob.expanded:
+            self.expanded.expand_all(self.w, self.weights, self.target)
         with T.serial(begin, end) as unit:
             if self.knob.columns_outer:
                 *outer, block, chunk = split(unit, (*problem.outer, blocks, chunks))
@@ -254,16 +276,20 @@ class _Emitter:
             else:
                 *outer, chunk, block = split(unit, (*problem.outer, chunks, blocks))
                 changed = T.Or(block == 0, unit == begin) if blocks > 1 else True
-            if self.flipped is not None:
+            if self.dot.flips:
                 with when(changed):
-                    self._flip(self.flipped, outer, chunk, chunks)
+                    self._flip(outer, chunk, chunks)
             kinds = self.columns.kinds()
             for tail in kinds:
                 condition = block >= self.columns.full if tail else block < self.columns.full
                 with when(True if len(kinds) == 1 else condition):
+                    if self.knob.expanded and self.knob.columns_outer:
+                        with when(True if chunks == 1 else T.Or(chunk == 0, unit == begin)):
+                            column = block * self.columns.block
+                            self.expanded.expand_block(self.w, self.weights, column, self.target, tail=tail)
                     self._chunk(outer, chunk, chunks, block, tail)
 
-    def _flip(self, flipped: Memory, outer: Sequence[Index], chunk: Index, chunks: int) -> None:
+    def _flip(self, outer: Sequence[Index], chunk: Index, chunks: int) -> None:
         """Copy the rows of a chunk with their signs flipped."""
         problem, size = self.problem, self.knob.chunk
         last = problem.rows - (chunks - 1) * size
@@ -273,7 +299,7 @@ class _Emitter:
             source = T.bind(first + row * problem.left_strides[-1])
             for place, lanes in spans(problem.inner, self.target.lanes(8)):
                 value = load(self.x, source + place, lanes) ^ splat(-128, "int8", lanes)
-                store(flipped, row * problem.inner + place, value, lanes)
+                store(self.left, row * problem.inner + place, value, lanes)
 
     def _chunk(self, outer: Sequence[Index], chunk: Index, chunks: int, block: Index, tail: bool) -> None:
         rows, size, tile = self.problem.rows, self.knob.chunk, self.knob.tile_rows
@@ -293,19 +319,21 @@ class _Emitter:
     def _tile(self, outer: Sequence[Index], chunk: Index, first: Index, rows: int, block: Index, tail: bool) -> None:
         """Compute `rows` rows from the chunk's row `first` on."""
         problem, widths = self.problem, self.columns.widths(tail)
-        sums = IntegerTile(self.dot, problem.terms, problem.run, widths, rows)
+        sums = IntegerTile(self.dot, problem.terms, _run(problem, self.knob), widths, rows)
         column = block * self.columns.block
         sums.fill(
             [T.bind(load(self.bias, column + start, width)) for start, width in zip(sums.starts, widths, strict=True)]
         )
         row = T.bind(chunk * self.knob.chunk + first)
-        if self.flipped is None:
-            source, left, step = self.x, address([*outer, row], problem.left_strides), problem.left_strides[-1]
+        if self.dot.flips:
+            left, step = first * problem.inner, problem.inner
         else:
-            source, left, step = self.flipped, first * problem.inner, problem.inner
+            left, step = address([*outer, row], problem.left_strides), problem.left_strides[-1]
         left = T.bind(left)
         places = [left + p * step for p in range(rows)]
-        sums.accumulate(source, places, self.w, T.bind(column * (sums.run.stored_words * WORD)))
+        stored = column * (sums.run.stored_words * WORD)
+        at = T.bind(self.expanded.place(column) if self.knob.expanded else stored)
+        sums.accumulate(self.left, places, self.weights, at)
 
         def place(strides: Sequence[int], p: int, v: int) -> Index:
             return address((*outer, row + p, column + v), strides)
