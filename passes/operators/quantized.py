@@ -10,6 +10,7 @@ product is rounded before anything is added to it. Scales given as Python floats
 element is the input's zero point, so it adds nothing to a sum. `low` and `high` also hold activations such as ReLU6.
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -257,7 +258,7 @@ def qmean(x: Tensor, dims: Sequence[int], keepdim: bool, scale: float, x_zero_po
     The scale is the input's divided by the result's; the quotient is computed in float64 and rounded to float32.
     """
     sums = (x.long() - x_zero_point).sum(dim=list(dims), keepdim=keepdim)
-    count = x.numel() // max(1, sums.numel())
+    count = math.prod(x.shape[dim] for dim in dims)
     return _to_int8(_in_float32(sums) * _float32(scale / count), zero_point, INT8_LOW, INT8_HIGH)
 
 

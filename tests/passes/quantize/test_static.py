@@ -69,6 +69,15 @@ def test_constant_activations_work() -> None:
         assert torch.allclose(graph(x)[0], whole(x)[0], atol=1e-3)
 
 
+def test_no_rows_give_no_results() -> None:
+    module = nn.Sequential(nn.Conv2d(2, 3, 1), nn.AdaptiveAvgPool2d(1), nn.Conv2d(3, 2, 1))
+    x = torch.randn(4, 2, 3, 3)
+    whole = quantize(graph_of(module, x), Quantize(calibration=[x], where="everywhere"))
+    assert torch.ops.prunus.qmean.default in {node.target for node in calls(whole)}
+    (result,) = whole(x[:0])
+    assert result.shape == (0, 2, 1, 1)
+
+
 def test_a_large_bias_beside_tiny_weights_fits_int32() -> None:
     first = nn.Linear(4, 3)
     with torch.no_grad():
