@@ -18,9 +18,6 @@ from prunus.backends.kernels.tiling import Columns
 from prunus.backends.kernels.tir import T
 from prunus.targets import Target
 
-# Pairs whose even words are added before their odd ones, where weights are stored in pairs.
-_MOST_PAIRS = 16
-
 
 @dataclass(frozen=True)
 class Run:
@@ -137,9 +134,6 @@ class IntegerTile:
         """Add one run of every pixel: inputs from `places`, weights from `at`."""
         most = self.dot.load_words
         unit = max(most, self.terms, 2 if self.run.paired else 1)
-        if self.run.paired and most == self.terms == 1 and self.pixels > 1:
-            self._halves(x, places, w, at)
-            return
         repeats = self.run.size // WORD // unit
         if repeats:
             with loop(0, repeats) as i:
@@ -150,36 +144,10 @@ class IntegerTile:
         if rest:
             self._words(x, places, rest, w, at + self.run.place(repeats * unit) * self.word_bytes)
 
-    def _halves(self, x: Memory, places: Sequence[Index], w: Memory, at: Index) -> None:
-        """Add one run of every pixel, the even words of some pairs and then their odd ones, and so on.
-
-        Both words of a pair in one round would be simpler, but LLVM loads the pixels of both first, and spills them.
-        """
-        pairs = self.run.size // WORD // 2
-        done = pairs if pairs > 1 else 0
-        if done:
-            # As many as one count for all chunks allows; their weights pass by twice, from the first cache.
-            each = next((count for count in range(_MOST_PAIRS, _MOST_PAIRS // 2, -1) if pairs % count == 0), pairs)
-            with loop(0, pairs // each) as chunk:
-                for half in (0, 1):
-                    with loop(0, each) as i:
-                        pair = T.bind(chunk * each + i)
-                        moved = [place + pair * (2 * WORD) for place in places]
-                        self._words(x, moved, [(half * WORD, 1)], w, at + pair * self.word_bytes, half)
-        rest = list(self.run.loads(2 * done, 1))
-        if rest:
-            self._words(x, places, rest, w, at + done * self.word_bytes)
-
     def _words(
-        self,
-        x: Memory,
-        places: Sequence[Index],
-        loads: Sequence[tuple[int, int]],
-        w: Memory,
-        at: Index,
-        number: int = 0,
+        self, x: Memory, places: Sequence[Index], loads: Sequence[tuple[int, int]], w: Memory, at: Index
     ) -> None:
-        """Add words that are loaded from `places`; `number` is that of the first one behind the weights at `at`."""
+        """Add words that are loaded from `places`."""
         flat = [(offset, words, index) for offset, words in loads for index in range(words)]
         loaded: dict[tuple[int, int], Loaded] = {}
 
@@ -192,7 +160,7 @@ class IntegerTile:
             group = flat[first : first + self.terms]
             readers = [
                 [
-                    self._weights(w, at, number + first + t, start, lanes)
+                    self._weights(w, at, first + t, start, lanes)
                     for start, lanes in zip(self.starts, self.widths, strict=True)
                 ]
                 for t in range(len(group))

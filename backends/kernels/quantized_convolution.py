@@ -73,7 +73,7 @@ class QuantizedConvolution:
     Attributes:
         dot, terms: the instructions, and words that they add up before widening.
         folded: a kernel row is one run of bytes, its taps and channels together.
-        paired: weights are stored two a byte.
+        paired: weights are stored two a byte, and become bytes in scratch before they are used.
         padding: what a padded element counts as: the input's zero point, plus 128 where the instruction flips signs.
     """
 
@@ -95,9 +95,8 @@ class QuantizedConvolution:
     epilogue: Epilogue
 
     @property
-    def run_bytes(self) -> int:
-        """Input bytes that lie side by side."""
-        return self.in_channels * (self.columns.kernel if self.folded else 1)
+    def run(self) -> Run:
+        return Run(self.in_channels * (self.columns.kernel if self.folded else 1))
 
     @property
     def runs(self) -> int:
@@ -131,7 +130,6 @@ class QuantizedConvolutionKnob:
         segment: output columns whose input lines are copied at a time; all of them, or a multiple of both tiles.
         weights_outer: the loop over blocks of channels is outside that over rows, for weights that do not fit the
             cache.
-        expanded: weights that are stored two a byte become bytes in scratch first.
     """
 
     lanes: int
@@ -140,7 +138,6 @@ class QuantizedConvolutionKnob:
     tail_pixels: int
     segment: int
     weights_outer: bool
-    expanded: bool
 
 
 class IntegerConvolution(Defaults):
@@ -224,9 +221,7 @@ class IntegerConvolution(Defaults):
             else:
                 segment, tails = width, {pixels, widest} if len(columns.kinds()) > 1 else {pixels}
             for tail_pixels in sorted(tails):
-                for expanded in _ways(problem):
-                    knob = QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, segment, outer, expanded)
-                    found[knob] = None
+                found[QuantizedConvolutionKnob(lanes, pixels, vectors, tail_pixels, segment, outer)] = None
         return ranked(
             found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob, target)
         )
@@ -239,8 +234,8 @@ class IntegerConvolution(Defaults):
         words = convolution_words(weight, groups, folded=problem.folded)
         flat = words.reshape(groups, -1, *words.shape[-2:])
         dot = integer_dot.by_name(problem.dot)
-        packed = np.concatenate([pack_weights(group, columns, dot, _run(problem, knob)) for group in flat])
-        if knob.expanded:
+        packed = np.concatenate([pack_weights(group, columns, dot, problem.run) for group in flat])
+        if problem.paired:
             packed = _expanded(problem, knob).pack(packed)
         lines = problem.padding * words.astype(np.int64).sum(axis=(2, 3, 5))  # (groups, kernel rows, outputs)
         inside = np.stack([lines[:, problem.inside(row)].sum(axis=1) for row in problem.starts], axis=1)
@@ -252,7 +247,7 @@ class IntegerConvolution(Defaults):
         return rows * problem.groups * _columns(problem, knob).blocks
 
     def scratch_bytes(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> int:
-        return _expanded(problem, knob).scratch_bytes if knob.expanded else _lines(problem, knob).size_bytes
+        return _expanded(problem, knob).scratch_bytes if problem.paired else _lines(problem, knob).size_bytes
 
     def estimate(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> float:
         dot, columns, cycles = integer_dot.by_name(problem.dot), _columns(problem, knob), 0.0
@@ -262,11 +257,11 @@ class IntegerConvolution(Defaults):
         for tail in columns.kinds():
             widths = columns.widths(tail)
             for pixels, count in tile_counts(problem.columns.output_size, knob.tail_pixels if tail else knob.pixels):
-                one = tile_cycles(dot, problem.terms, _run(problem, knob), runs, pixels, widths, target)
+                one = tile_cycles(dot, problem.terms, problem.run, runs, pixels, widths, target)
                 cycles += count * (one + start) * (1 if tail else columns.full)
         elements = problem.batch * problem.groups * problem.rows.output_size * problem.out_channels
         extra = epilogue_cycles(problem.epilogue, elements * problem.columns.output_size, target)
-        once = _expanded(problem, knob).cycles(target) if knob.expanded else 0.0
+        once = _expanded(problem, knob).cycles(target) if problem.paired else 0.0
         return once + cycles * problem.rows.output_size * problem.groups * problem.batch + extra
 
     def emit(self, problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target: Target) -> Any:
@@ -283,19 +278,8 @@ def _columns(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> C
     return Columns(problem.out_channels, knob.lanes, knob.vectors)
 
 
-def _ways(problem: QuantizedConvolution) -> tuple[bool, ...]:
-    """Return whether weights may be expanded: where runs have one word, that is the only way to two a byte."""
-    if not problem.paired:
-        return (False,)
-    return (False, True) if Run(problem.run_bytes).words > 1 else (True,)
-
-
-def _run(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Run:
-    return Run(problem.run_bytes, problem.paired and not knob.expanded)
-
-
 def _expanded(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob) -> Expanded:
-    words = problem.rows.kernel * problem.runs * _run(problem, knob).words
+    words = problem.rows.kernel * problem.runs * problem.run.words
     lines = _lines(problem, knob).size_bytes
     return Expanded(_columns(problem, knob), words, problem.groups, knob.weights_outer, lines)
 
@@ -305,11 +289,10 @@ def _bytes(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target
     columns, width = _columns(problem, knob), problem.columns.output_size
     dot, narrows = integer_dot.by_name(problem.dot), problem.requantize is not None
     lengths = {min(width, knob.segment), width - (_lines(problem, knob).segments - 1) * knob.segment}
-    run = _run(problem, knob)
-    words = problem.rows.kernel * problem.runs * run.words
+    words = problem.rows.kernel * problem.runs * problem.run.words
     weights = words * WORD * problem.out_channels * problem.groups / (2 if problem.paired else 1)
     return weights + sum(
-        tile_bytes(dot, run, pixels, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
+        tile_bytes(dot, problem.run, pixels, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
         for tail in columns.kinds()
         for length in lengths
         for pixels, _ in tile_counts(length, knob.tail_pixels if tail else knob.pixels)
@@ -343,14 +326,14 @@ class _Emitter:
         self.operands = [next(rest) for _ in problem.epilogue.operands]
         self.y, self.scratch = rest
         self.expanded = _expanded(problem, knob)
-        self.weights = self.scratch if knob.expanded else self.w
+        self.weights = self.scratch if problem.paired else self.w
 
     def run(self, begin: Any, end: Any) -> None:
         """One unit is a segment of one output row, of one block of channels."""
         problem, blocks, segments = self.problem, self.channels.blocks, self.copies.segments
         batch, groups, out_rows = problem.batch, problem.groups, problem.rows.output_size
         (rows,) = problem.rows.phases()
-        if self.knob.expanded:
+        if problem.paired:
             self.expanded.expand_all(self.w, self.weights, self.target)
         with T.serial(begin, end) as unit:
             if self.knob.weights_outer:
@@ -368,7 +351,7 @@ class _Emitter:
             for tail in kinds:
                 condition = block >= self.channels.full if tail else block < self.channels.full
                 with when(True if len(kinds) == 1 else condition):
-                    if self.knob.expanded and self.knob.weights_outer:
+                    if problem.paired and self.knob.weights_outer:
                         with when(T.Or(T.And(segment == 0, row == 0), unit == begin)):
                             column = g * self.channels.padded + block * self.channels.block
                             self.expanded.expand_block(self.w, self.weights, column, self.target, tail=tail)
@@ -413,19 +396,19 @@ class _Emitter:
         """Compute `pixels` output columns from the segment's column `first` on."""
         problem, widths = self.problem, self.channels.widths(tail)
         (rows,) = problem.rows.phases()
-        run = _run(problem, self.knob)
-        sums = IntegerTile(self.dot, problem.terms, run, widths, pixels)
+        sums = IntegerTile(self.dot, problem.terms, problem.run, widths, pixels)
         sums.fill(bias)
-        words = problem.rows.kernel * problem.runs * run.stored_words
+        row_bytes = problem.runs * problem.run.words * sums.word_bytes
         column = g * self.channels.padded + block * self.channels.block
-        base = T.bind(self.expanded.place(column) if self.knob.expanded else column * (words * WORD))
+        stored = column * (problem.rows.kernel * problem.runs * problem.run.words * WORD)
+        base = T.bind(self.expanded.place(column) if problem.paired else stored)
         step, apart = problem.columns.stride * problem.in_channels, problem.columns.dilation * problem.in_channels
         with loop(*bounds) as i:
             line = T.bind(self.copies.slot(row * rows.input_step + rows.taps.offset(i), i) + first * step)
-            at = T.bind(base + i * (problem.runs * run.stored_words * sums.word_bytes))
+            at = T.bind(base + i * row_bytes)
             with loop(0, problem.runs) as j:
                 places = [line + j * apart + p * step for p in range(pixels)]
-                sums.accumulate(self.scratch, places, self.weights, at + j * (run.stored_words * sums.word_bytes))
+                sums.accumulate(self.scratch, places, self.weights, at + j * (problem.run.words * sums.word_bytes))
         channel = g * problem.out_channels + block * self.channels.block
         start = segment * self.copies.segment + first
 

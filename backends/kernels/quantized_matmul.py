@@ -82,7 +82,6 @@ class QuantizedMatmulKnob:
         lanes, tile_rows, vectors: the register tile.
         chunk: rows of one unit, a multiple of the tile's; the left rows of a chunk stay in the first cache.
         columns_outer: blocks of columns are the outer loop, so that large weights are read once.
-        expanded: weights that are stored two a byte become bytes in scratch first.
     """
 
     lanes: int
@@ -90,7 +89,6 @@ class QuantizedMatmulKnob:
     vectors: int
     chunk: int
     columns_outer: bool
-    expanded: bool
 
 
 class IntegerMatrixProduct(Defaults):
@@ -169,8 +167,7 @@ class IntegerMatrixProduct(Defaults):
                 # A quarter of the rows at most, so that threads have something to share.
                 fitting = min(target.cache.l1_bytes // 2 // problem.inner, -(-problem.rows // 4))
                 chunk = max(1, fitting // rows) * rows
-            for expanded in (False, True) if problem.paired else (False,):
-                found[QuantizedMatmulKnob(target.lanes(), rows, vectors, chunk, weights_outer, expanded)] = None
+            found[QuantizedMatmulKnob(target.lanes(), rows, vectors, chunk, weights_outer)] = None
         return ranked(
             found, lambda knob: self.estimate(problem, knob, target), lambda knob: _bytes(problem, knob, target)
         )
@@ -183,7 +180,7 @@ class IntegerMatrixProduct(Defaults):
         bias = start_of(rest, len(weight), problem.requantize)
         start = wrap_int32(bias - problem.padding * words.astype(np.int64).sum(axis=(0, 2)))
         packed = pack_weights(words, columns, integer_dot.by_name(problem.dot), _run(problem, knob))
-        if knob.expanded:
+        if _expands(problem, knob):
             packed = _expanded(problem, knob).pack(packed)
         return packed, columns.pack(start.reshape(1, -1)), columns.pack(scale.numpy().reshape(1, -1))
 
@@ -200,11 +197,11 @@ class IntegerMatrixProduct(Defaults):
                     one = tile_cycles(dot, problem.terms, _run(problem, knob), 1, rows, widths, target)
                     cycles += count * one * (1 if tail else columns.full)
         elements = prod(problem.outer) * problem.rows * problem.columns
-        once = _expanded(problem, knob).cycles(target) if knob.expanded else 0.0
+        once = _expanded(problem, knob).cycles(target) if _expands(problem, knob) else 0.0
         return once + cycles * prod(problem.outer) + epilogue_cycles(problem.epilogue, elements, target)
 
     def scratch_bytes(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> int:
-        return _expanded(problem, knob).scratch_bytes if knob.expanded else _flipped_bytes(problem, knob)
+        return _expanded(problem, knob).scratch_bytes if _expands(problem, knob) else _flipped_bytes(problem, knob)
 
     def emit(self, problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) -> Any:
         dtypes = ["int8", "int8", "int32", "float32"]
@@ -219,8 +216,13 @@ def _columns(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Columns:
     return Columns(problem.columns, knob.lanes, knob.vectors)
 
 
+def _expands(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> bool:
+    """Tell whether weights that are stored two a byte become bytes in scratch first; a single row needs each once."""
+    return problem.paired and knob.tile_rows > 1
+
+
 def _run(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> Run:
-    return Run(problem.inner, problem.paired and not knob.expanded)
+    return Run(problem.inner, problem.paired and not _expands(problem, knob))
 
 
 def _flipped_bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob) -> int:
@@ -260,14 +262,14 @@ class _Emitter:
         self.y = next(rest)
         scratch = next(rest, self.x)  # where there is none, no one asks for it
         self.left = scratch if self.dot.flips else self.x
-        self.weights = scratch if knob.expanded else self.w
-        self.expanded = _expanded(problem, knob)
+        self.expands, self.expanded = _expands(problem, knob), _expanded(problem, knob)
+        self.weights = scratch if self.expands else self.w
 
     def run(self, begin: Any, end: Any) -> None:
         """One unit is one chunk of rows of one block of columns of one product."""
         problem, blocks = self.problem, self.columns.blocks
         chunks = -(-problem.rows // self.knob.chunk)
-        if self.knob.expanded:
+        if self.expands:
             self.expanded.expand_all(self.w, self.weights, self.target)
         with T.serial(begin, end) as unit:
             if self.knob.columns_outer:
@@ -283,7 +285,7 @@ class _Emitter:
             for tail in kinds:
                 condition = block >= self.columns.full if tail else block < self.columns.full
                 with when(True if len(kinds) == 1 else condition):
-                    if self.knob.expanded and self.knob.columns_outer:
+                    if self.expands and self.knob.columns_outer:
                         with when(True if chunks == 1 else T.Or(chunk == 0, unit == begin)):
                             column = block * self.columns.block
                             self.expanded.expand_block(self.w, self.weights, column, self.target, tail=tail)
@@ -332,7 +334,7 @@ class _Emitter:
         left = T.bind(left)
         places = [left + p * step for p in range(rows)]
         stored = column * (sums.run.stored_words * WORD)
-        at = T.bind(self.expanded.place(column) if self.knob.expanded else stored)
+        at = T.bind(self.expanded.place(column) if self.expands else stored)
         sums.accumulate(self.left, places, self.weights, at)
 
         def place(strides: Sequence[int], p: int, v: int) -> Index:

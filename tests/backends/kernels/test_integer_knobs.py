@@ -31,6 +31,7 @@ CASES: dict[str, Case] = {
     "49 channels": (IntegerMatrixProduct(), convolution(49, 50, 1, bits=4), (2, 49, 5, 7)),
     "one register": (IntegerMatrixProduct(), convolution(20, 12, 1, bits=4), (1, 20, 3, 9)),
     "many blocks": (IntegerMatrixProduct(), convolution(33, 300, 1, bits=4), (1, 33, 5, 5)),
+    "one pixel": (IntegerMatrixProduct(), convolution(49, 300, 1, bits=4), (1, 49, 1, 1)),
     "bytes": (IntegerMatrixProduct(), convolution(33, 70, 1), (1, 33, 5, 5)),
     "first layer": (IntegerConvolution(), convolution(1, 49, 3, stride=2, padding=1, bits=4), (1, 1, 13, 9)),
     "groups": (IntegerConvolution(), convolution(20, 12, 3, padding=1, groups=2, bits=4), (2, 20, 5, 5)),
@@ -81,7 +82,7 @@ def test_knobs(case: str, target: str) -> None:
     check(case, record)
 
 
-@pytest.mark.parametrize("case", ["many blocks", "groups", "wide"])
+@pytest.mark.parametrize("case", ["many blocks", "one pixel", "groups", "wide"])
 @pytest.mark.parametrize("target", ["native", "x86-64-v3", "rpi5"])
 def test_weights_that_do_not_fit_the_cache(case: str, target: str) -> None:
     check(case, replace(load_target(target), cache=Cache(l1_bytes=1024, l2_bytes=2048)))
