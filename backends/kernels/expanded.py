@@ -20,6 +20,14 @@ _ALIGNMENT = 64
 _INSTRUCTIONS = 3 + 2 * nibbles.UNPACK_INSTRUCTIONS
 
 
+def bytes_at_hand(paired: bool, target: Target) -> int:
+    """Return the most bytes of weights that loops over pixels may read anew; more are read block by block.
+
+    Expanded weights are freshly written and take memory, so they get half of the first cache, others of the second.
+    """
+    return (target.cache.l1_bytes if paired else target.cache.l2_bytes) // 2
+
+
 @dataclass(frozen=True)
 class Expanded:
     """The weights of a layer in scratch.

@@ -27,7 +27,7 @@ from prunus.backends.kernels.emit import (
     split,
     when,
 )
-from prunus.backends.kernels.expanded import Expanded
+from prunus.backends.kernels.expanded import Expanded, bytes_at_hand
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_lines import Lines
@@ -208,7 +208,7 @@ class IntegerConvolution(Defaults):
         dot, lanes = integer_dot.by_name(problem.dot), target.lanes()
         width = problem.columns.output_size
         weight_bytes = problem.in_channels * problem.out_channels * problem.rows.kernel * problem.columns.kernel
-        outer = weight_bytes > target.cache.l2_bytes // 2
+        outer = weight_bytes > bytes_at_hand(problem.paired, target)
         # Lines share the first cache with weights; longer ones are cut.
         line_bytes = problem.rows.kernel * problem.in_channels * problem.columns.stride
         fitting = target.cache.l1_bytes // line_bytes

@@ -15,7 +15,7 @@ from torch.fx import Node
 
 from prunus.backends.kernels import integer_dot
 from prunus.backends.kernels.emit import Index, Memory, address, kernel, load, loop, spans, split, store, when
-from prunus.backends.kernels.expanded import Expanded
+from prunus.backends.kernels.expanded import Expanded, bytes_at_hand
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, OperandLayout, Request
 from prunus.backends.kernels.integer_dot import WORD
 from prunus.backends.kernels.integer_tile import (
@@ -158,7 +158,7 @@ class IntegerMatrixProduct(Defaults):
 
     def knobs(self, problem: QuantizedMatmul, target: Target) -> Sequence[QuantizedMatmulKnob]:
         dot = integer_dot.by_name(problem.dot)
-        weights_outer = problem.inner * problem.columns > target.cache.l2_bytes // 2
+        weights_outer = problem.inner * problem.columns > bytes_at_hand(problem.paired, target)
         found: dict[QuantizedMatmulKnob, None] = {}
         for rows, vectors in tiles(dot, problem.terms, problem.columns, problem.rows, target):
             if weights_outer and problem.inner * problem.columns > prod(problem.outer) * problem.rows * problem.inner:
