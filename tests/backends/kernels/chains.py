@@ -10,7 +10,7 @@ from prunus.backends.kernels.expression import Expression, Operand
 from prunus.backends.kernels.family import Match, No, Request
 from prunus.backends.kernels.scalar_rules import apply_rule
 from prunus.targets import Target, load_target
-from tests.backends.kernels.execution import can_run
+from tests.backends.kernels.execution import can_run, skip_unless_run
 from tests.backends.kernels.harness import Layout, Placed, compare, dtype_name, make_node, run
 
 
@@ -74,4 +74,5 @@ def check_expression(
             compare(output.window, truth, tolerance, knob)
         for item in (*placed, output):
             assert item.unchanged(outside=item is output), f"{knob} writes where it must not"
+    skip_unless_run(target)
     return match

@@ -10,11 +10,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from torch import Tensor
 
 from prunus.backends.codegen.lower import write_object
 from prunus.targets import Target
+from prunus.targets.host import missing_features
 
 _COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc", "arm": "arm-linux-gnueabihf-gcc"}
 
@@ -56,11 +58,20 @@ class Pointer:
         return self.offset * self.memory.element_size()
 
 
+def has_processor(target: Target) -> bool:
+    """Tell whether this machine has the target's processor, or emulates it."""
+    return bool(shutil.which(target.runner[0])) if target.runner else not missing_features(target)
+
+
 def can_run(target: Target) -> bool:
-    """Tell whether kernels of a target run on this machine, natively or emulated."""
-    if not target.runner:
-        return True
-    return all(shutil.which(tool) for tool in (target.runner[0], _COMPILERS[target.architecture]))
+    """Tell whether kernels of a target run on this machine: foreign ones need a compiler for what calls them."""
+    return has_processor(target) and (not target.runner or bool(shutil.which(_COMPILERS[target.architecture])))
+
+
+def skip_unless_run(target: Target) -> None:
+    """Skip a test whose kernels were compiled, but run nowhere on this machine."""
+    if not can_run(target):
+        pytest.skip(f"kernels for {target.name} compile, but nothing here runs them (scripts/install-system)")
 
 
 def execute(function: Any, pointers: Sequence[Pointer], bounds: Sequence[int], target: Target) -> None:

@@ -15,7 +15,7 @@ from prunus.backends.kernels.family import Family, Match, No, Request
 from prunus.backends.plan.layout import DimOrder, contiguous
 from prunus.backends.plan.program import Buffer, Storage, View
 from prunus.targets import Target, load_target
-from tests.backends.kernels.execution import Pointer, can_run, execute
+from tests.backends.kernels.execution import Pointer, can_run, execute, skip_unless_run
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ def check_kernel(
         arguments: its arguments; tensors at `constants` are packed, others are read where `layouts` puts them.
         output_layout: how the outputs lie in memory.
         after: the epilogue.
-        target: foreign ones run under their emulator, or are only compiled where it is absent.
+        target: foreign ones run under their emulator; where it is absent they are compiled, and the test is skipped.
         in_place: position in the match's `shares` of the view whose memory the output takes over.
         tolerance: largest error as a share of the largest output.
         padding: zeros in front and behind of the spatial dimensions of argument 0 that the kernel adds itself.
@@ -144,6 +144,7 @@ def check_kernel(
                 compare(output.window, truth, tolerance, knob)
             for placed in of_view.values():
                 assert placed.unchanged(outside=placed in outputs), f"{knob} writes where it must not"
+    skip_unless_run(target)
     return match
 
 

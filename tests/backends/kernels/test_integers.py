@@ -1,6 +1,5 @@
 """Integer operators give PyTorch's bytes on every processor, whatever the inputs are."""
 
-import shutil
 from collections.abc import Callable
 
 import numpy as np
@@ -10,6 +9,7 @@ from torch import nn
 
 import prunus
 from prunus.targets import load_target
+from tests.backends.kernels.execution import has_processor
 from tests.backends.kernels.integer_layers import Call, convolution, integers, linear, quantized, signal
 
 TARGETS = ["native", "x86-64-v4", "x86-64-v3", "x86-64-v2", "rpi3", "rpi4", "rpi5", "rpi3-armhf"]
@@ -81,9 +81,8 @@ def inputs(fill: int | None) -> tuple[torch.Tensor, ...]:
 
 @pytest.mark.parametrize("target", TARGETS)
 def test_bytes(target: str) -> None:
-    runner = load_target(target).runner
-    if runner and shutil.which(runner[0]) is None:
-        pytest.skip(f"{runner[0]} is not installed")
+    if not has_processor(load_target(target)):
+        pytest.skip(f"nothing here runs libraries for {target}")
     module = Everything()
     artifact = prunus.compile(module, target=target, example_inputs=inputs(None), name="integers")
     artifact.threads = min(2, artifact.manifest.max_threads)
@@ -96,9 +95,8 @@ def test_bytes(target: str) -> None:
 
 @pytest.mark.parametrize("target", ["native", "x86-64-v3", "rpi4", "rpi5"])
 def test_quantizing_rounds_half_to_even_and_saturates(target: str) -> None:
-    runner = load_target(target).runner
-    if runner and shutil.which(runner[0]) is None:
-        pytest.skip(f"{runner[0]} is not installed")
+    if not has_processor(load_target(target)):
+        pytest.skip(f"nothing here runs libraries for {target}")
     steps = np.concatenate([np.arange(-140, 140, 0.5), [1e30, -1e30, np.inf, -np.inf, 0.0, -0.0]]).astype(np.float32)
     x = torch.from_numpy(steps)
     module = Call(quantized.quantize, 1.0, 3)

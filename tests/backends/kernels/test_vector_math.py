@@ -10,7 +10,7 @@ from prunus.backends.kernels.emit import Memory, evaluate, kernel, load, store
 from prunus.backends.kernels.expression import Apply, Operand
 from prunus.backends.kernels.tir import T
 from prunus.targets import load_target
-from tests.backends.kernels.execution import Pointer, can_run, execute
+from tests.backends.kernels.execution import Pointer, execute, skip_unless_run
 
 LANES = 8
 INF, NAN = float("inf"), float("nan")
@@ -56,8 +56,7 @@ RELATIVE: dict[str, tuple[np.ndarray, Any, float]] = {
 @pytest.mark.parametrize("target", ["native", "x86-64-v3", "rpi4"])
 @pytest.mark.parametrize("op", RELATIVE)
 def test_functions_of_one(op: str, target: str) -> None:
-    if not can_run(load_target(target)):
-        pytest.skip("its emulator is not installed")
+    skip_unless_run(load_target(target))
     inputs, function, floor = RELATIVE[op]
     with np.errstate(over="ignore"):
         expected = function(inputs.astype(np.float64))
