@@ -1,12 +1,13 @@
-"""Runs one compiled kernel on the test's memory: here through ctypes, for other processors under the emulator."""
+"""Runs one compiled kernel on the test's memory, in a program of its own, for other processors under the emulator.
 
-import ctypes
+Every buffer ends where a page begins that nobody may touch: a kernel that reads or writes beyond it is killed.
+"""
+
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,21 @@ _COMPILERS = {"aarch64": "aarch64-linux-gnu-gcc", "arm": "arm-linux-gnueabihf-gc
 _PROGRAM = """
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
+#include <sys/mman.h>
+enum {{ PAGE = 4096 }};
 void kernel({types}int32_t, int32_t);
 static char *memory[{count}];
+static char *allocate(long size) {{
+  long pages = (size + PAGE - 1) / PAGE * PAGE;
+  char *start = mmap(0, pages + PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  mprotect(start + pages, PAGE, PROT_NONE);
+  return start + pages - size;
+}}
 int main(void) {{
   static const long sizes[] = {{{sizes}}}, offsets[] = {{{offsets}}}, bounds[] = {{{bounds}}};
   FILE *file = fopen("{path}", "r+b");
   for (int i = 0; i < {count}; i++) {{
-    memory[i] = aligned_alloc(64, (sizes[i] + 127) / 64 * 64);
+    memory[i] = allocate(sizes[i]);
     if (fread(memory[i], 1, sizes[i], file) != (size_t)sizes[i]) return 1;
   }}
   for (int i = 0; i + 1 < {bound_count}; i++) kernel({values}bounds[i], bounds[i + 1]);
@@ -65,7 +73,11 @@ def has_processor(target: Target) -> bool:
 
 def can_run(target: Target) -> bool:
     """Tell whether kernels of a target run on this machine: foreign ones need a compiler for what calls them."""
-    return has_processor(target) and (not target.runner or bool(shutil.which(_COMPILERS[target.architecture])))
+    return has_processor(target) and bool(shutil.which(_compiler(target)))
+
+
+def _compiler(target: Target) -> str:
+    return _COMPILERS[target.architecture] if target.runner else "cc"
 
 
 def skip_unless_run(target: Target) -> None:
@@ -79,20 +91,10 @@ def execute(function: Any, pointers: Sequence[Pointer], bounds: Sequence[int], t
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_object(function, "kernel", target, folder / "kernel.o")
-        run = _emulate if target.runner else _call
-        run(folder, pointers, bounds, target)
+        _run(folder, pointers, bounds, target)
 
 
-def _call(folder: Path, pointers: Sequence[Pointer], bounds: Sequence[int], target: Target) -> None:
-    library = folder / "kernel.so"
-    subprocess.run(["cc", "-shared", "-o", library, folder / "kernel.o", "-lm"], check=True)
-    kernel = ctypes.CDLL(str(library)).kernel
-    addresses = [ctypes.c_void_p(pointer.memory.data_ptr() + pointer.offset_bytes) for pointer in pointers]
-    for begin, end in pairwise(bounds):
-        kernel(*addresses, ctypes.c_int32(begin), ctypes.c_int32(end))
-
-
-def _emulate(folder: Path, pointers: Sequence[Pointer], bounds: Sequence[int], target: Target) -> None:
+def _run(folder: Path, pointers: Sequence[Pointer], bounds: Sequence[int], target: Target) -> None:
     distinct = {id(pointer.memory): pointer.memory for pointer in pointers}
     order, image = list(distinct), folder / "memory"
     flat = [memory.view(torch.uint8) for memory in distinct.values()]
@@ -104,9 +106,9 @@ def _emulate(folder: Path, pointers: Sequence[Pointer], bounds: Sequence[int], t
         offsets=", ".join(str(pointer.offset_bytes) for pointer in pointers), bounds=", ".join(map(str, bounds)),
     )  # fmt: skip
     (folder / "main.c").write_text(program)
-    compiler = _COMPILERS[target.architecture]
     sources = [folder / "main.c", folder / "kernel.o"]
-    subprocess.run([compiler, "-static", "-o", folder / "main", *sources, "-lm"], check=True)
+    linked = ["-static"] if target.runner else []
+    subprocess.run([_compiler(target), *linked, "-o", folder / "main", *sources, "-lm"], check=True)
     subprocess.run([*target.runner, folder / "main"], check=True)
     content, start = torch.frombuffer(bytearray(image.read_bytes()), dtype=torch.uint8), 0
     for memory in flat:
