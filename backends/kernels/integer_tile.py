@@ -11,12 +11,15 @@ from prunus.backends.kernels.emit import Index, Memory, Registers, Vector, evalu
 from prunus.backends.kernels.family import Epilogue
 from prunus.backends.kernels.integer_dot import WORD, Dot, Loaded, Weights
 from prunus.backends.kernels.integer_store import groups
-from prunus.backends.kernels.masked import load_first, store_first
+from prunus.backends.kernels.masked import load_first, store_first, store_pieces
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES
 from prunus.backends.kernels.requantize import Requantize
 from prunus.backends.kernels.tiling import Columns
 from prunus.backends.kernels.tir import T
 from prunus.targets import Target
+
+_LINE_BYTES = 64
+_AHEAD = 4
 
 
 @dataclass(frozen=True)
@@ -229,8 +232,13 @@ class IntegerTile:
                         strides = epilogue.operands[operand].strides
                         return load_first(operands[operand], place(strides, p, first), lanes, count, strides[-1])
 
-                    result = evaluate(epilogue.expression, lanes, value, read)
-                    store_first(output, place(output_strides, p, first), result, lanes, count)
+                    result, at = evaluate(epilogue.expression, lanes, value, read), place(output_strides, p, first)
+                    # The output may lie where an operand does, and what was written a moment ago under a mask delays
+                    # reading beside it.
+                    if count < lanes and epilogue.operands:
+                        store_pieces(output, at, result, lanes, count)
+                    else:
+                        store_first(output, at, result, lanes, count)
 
 
 def _starts(widths: Sequence[int]) -> list[int]:
@@ -286,10 +294,13 @@ def _x86_word_cycles(
     loads = (pixels + weight_loads) / 2
     # Sums, words, weights that several pixels share, and what passes by.
     needed = registers + terms * (1 + (vectors if pixels > 1 else 0)) + dot.extra_registers - 1
-    spilled = max(0, needed - target.vector_registers)
+    # LLVM reads some pixels ahead. Where it spills for that, registers of 64 bytes lie across two lines of the cache,
+    # as stacks are aligned to 16.
+    whole_lines = widths[0] * 4 == _LINE_BYTES
+    spilled = max(0, needed + (_AHEAD if whole_lines else 0) - target.vector_registers)
     instructions = multiplies + registers * dot.others + unpacking
     work = max(multiplies / rate, instructions / (2 * rate), loads, dot.latency)
-    return work + 0.1 * (pixels + unpacking) + 0.05 * spilled
+    return work + 0.1 * (pixels + unpacking) + (0.5 if whole_lines else 0.05) * spilled
 
 
 def tile_counts(width: int, pixels: int) -> list[tuple[int, int]]:

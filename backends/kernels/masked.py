@@ -3,9 +3,9 @@
 What lies behind those elements in memory is neither read nor written, so a register may reach beyond a tensor's end.
 """
 
-from prunus.backends.kernels.emit import Index, Memory, Vector, load, store
+from prunus.backends.kernels.emit import Index, Memory, Vector, load, pieces, store
 from prunus.backends.kernels.tir import T
-from prunus.backends.kernels.vector_math import lane_dtype, splat
+from prunus.backends.kernels.vector_math import lane_dtype, part, splat
 from prunus.targets import Target
 
 
@@ -35,6 +35,12 @@ def store_first(memory: Memory, index: Index, value: Vector, lanes: int, count: 
         return
     place = T.address_of(memory.buffer[index])
     T.evaluate(T.call_llvm_intrin("void", "llvm.masked.store", value, place, _first(lanes, count)))
+
+
+def store_pieces(memory: Memory, index: Index, value: Vector, lanes: int, count: int) -> None:
+    """Store the first `count` of `lanes` neighbouring elements without a mask, by powers of two."""
+    for start, width in pieces(count, lanes):
+        store(memory, index + start, part(value, start, width), width)
 
 
 def _first(lanes: int, count: int) -> Vector:
