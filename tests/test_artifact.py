@@ -301,7 +301,10 @@ def test_foreign_library(target: str, threads: int, tmp_path: Path) -> None:
 
 
 @needs_qemu
-def test_many_sets_start_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("sets", "processes"), [(5, 1), (21, 2)])
+def test_many_sets_start_a_process_a_core(
+    sets: int, processes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     one = sample(tmp_path, target="rpi4")
     artifact = Artifact.build(one.program, one.kernels)
     artifact(*one.inputs())
@@ -313,8 +316,11 @@ def test_many_sets_start_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyP
         return run(command, **options)
 
     monkeypatch.setattr(subprocess, "run", count)
-    assert len(artifact.run_many([one.inputs(seed) for seed in range(5)])) == 5
-    assert len(commands) == 1
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    given = [one.inputs(seed) for seed in range(sets)]
+    for (x,), (y, _) in zip(given, artifact.run_many(given), strict=True):
+        np.testing.assert_allclose(y, one.expected(x)[0], atol=1e-6)
+    assert len(commands) == processes
 
 
 @needs_qemu

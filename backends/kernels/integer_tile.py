@@ -294,13 +294,13 @@ def _x86_word_cycles(
     loads = (pixels + weight_loads) / 2
     # Sums, words, weights that several pixels share, and what passes by.
     needed = registers + terms * (1 + (vectors if pixels > 1 else 0)) + dot.extra_registers - 1
-    # LLVM reads some pixels ahead. Where it spills for that, registers of 64 bytes lie across two lines of the cache,
-    # as stacks are aligned to 16.
-    whole_lines = widths[0] * 4 == _LINE_BYTES
-    spilled = max(0, needed + (_AHEAD if whole_lines else 0) - target.vector_registers)
+    # Where a tile is one register wide, LLVM reads pixels ahead of their one multiply. Registers of 64 bytes that it
+    # spills for that lie across two lines of the cache, as stacks are aligned to 16.
+    narrow = vectors == 1 and widths[0] * 4 == _LINE_BYTES
+    spilled = max(0, needed + (_AHEAD if narrow else 0) - target.vector_registers)
     instructions = multiplies + registers * dot.others + unpacking
     work = max(multiplies / rate, instructions / (2 * rate), loads, dot.latency)
-    return work + 0.1 * (pixels + unpacking) + (0.5 if whole_lines else 0.05) * spilled
+    return work + 0.1 * (pixels + unpacking) + (0.5 if narrow else 0.05) * spilled
 
 
 def tile_counts(width: int, pixels: int) -> list[tuple[int, int]]:

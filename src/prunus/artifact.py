@@ -118,7 +118,7 @@ class Artifact:
     def run_many(self, sets: Sequence[Sequence[Any]]) -> list[Any]:
         """Run the model on several sets of inputs and return the result of each, as a call would.
 
-        An emulator starts once for all of them.
+        An emulator starts once for all of them, or once a core where there are many.
         """
         arrays = [self._check(inputs) for inputs in sets]
         with self._lock:

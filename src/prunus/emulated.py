@@ -1,9 +1,12 @@
 """A library of a foreign processor, run in a process of its own under an emulator."""
 
+import os
 import shutil
 import signal
 import subprocess
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,8 @@ from prunus.native import library_error
 from prunus.temporary import TemporaryFolder
 
 _REFUSED = 3
+# Fewer runs are not worth the start of another emulator.
+_RUNS_FOR_A_PROCESS = 8
 _LIBC_PACKAGES = {"aarch64": "libc6-arm64-cross", "arm": "libc6-armhf-cross", "x86_64": "libc6-amd64-cross"}
 
 
@@ -37,12 +42,19 @@ class EmulatedModel:
         self._library = self._folder.write(library_name(manifest.name), library)
 
     def run_many(self, sets: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
-        """Run each set of inputs, all in one process. `sets` are contiguous and match the manifest."""
+        """Run each set of inputs, many of them in a process a core. `sets` are contiguous and match the manifest."""
         from prunus.backends.codegen.runtime import harness
 
-        program = [*self._command, str(harness(self._manifest.system))]
+        command = [*self._command, str(harness(self._manifest.system)), str(self._library), self._manifest.name]
+        cores = max(1, len(os.sched_getaffinity(0)) // self._threads)
+        size = max(_RUNS_FOR_A_PROCESS, -(-len(sets) // cores))
+        portions = [sets[start : start + size] for start in range(0, len(sets), size)]
+        with ThreadPoolExecutor(cores) as pool:
+            return [outputs for results in pool.map(partial(self._run, command), portions) for outputs in results]
+
+    def _run(self, command: Sequence[str], sets: Sequence[Sequence[np.ndarray]]) -> list[list[np.ndarray]]:
         result = subprocess.run(
-            [*program, str(self._library), self._manifest.name, str(self._threads), str(len(sets))],
+            [*command, str(self._threads), str(len(sets))],
             input=b"".join(array.tobytes() for arrays in sets for array in arrays),
             capture_output=True,
             check=False,
