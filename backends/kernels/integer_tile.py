@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -136,7 +137,7 @@ class IntegerTile:
     def accumulate(self, x: Memory, places: Sequence[Index], w: Memory, at: Index) -> None:
         """Add one run of every pixel: inputs from `places`, weights from `at`."""
         most = self.dot.load_words
-        unit = max(most, self.terms, 2 if self.run.paired else 1)
+        unit = _round_words(self.dot, self.terms, self.run)
         repeats = self.run.size // WORD // unit
         if repeats:
             with loop(0, repeats) as i:
@@ -168,16 +169,22 @@ class IntegerTile:
                 ]
                 for t in range(len(group))
             ]
-            for p in range(self.pixels):
-                prepared: dict[int, list[Any]] = {}
-                for v, lanes in enumerate(self.widths):
-                    if lanes not in prepared:
-                        prepared[lanes] = [
-                            self.dot.prepare(pixel(p, offset, words), index, lanes) for offset, words, index in group
-                        ]
-                    terms = [(prepared[lanes][t], readers[t][v]) for t in range(len(group))]
-                    place = p * len(self.widths) + v
-                    self.sums[place] = self.dot.add(self.sums[place], terms, lanes)
+            prepared: dict[tuple[int, int], list[Any]] = {}
+            for p, v in self._order():
+                lanes, place = self.widths[v], p * len(self.widths) + v
+                if (p, lanes) not in prepared:
+                    prepared[p, lanes] = [
+                        self.dot.prepare(pixel(p, offset, words), index, lanes) for offset, words, index in group
+                    ]
+                terms = [(prepared[p, lanes][t], readers[t][v]) for t in range(len(group))]
+                self.sums[place] = self.dot.add(self.sums[place], terms, lanes)
+
+    def _order(self) -> Iterator[tuple[int, int]]:
+        """Yield pixels and registers so that what is held meanwhile is little: words of few pixels, or few weights."""
+        if self.pixels < len(self.widths):
+            yield from ((p, v) for v in range(len(self.widths)) for p in range(self.pixels))
+        else:
+            yield from product(range(self.pixels), range(len(self.widths)))
 
     def _load(self, x: Memory, place: Index, words: int) -> Vector:
         if self.run.size >= WORD:
@@ -241,12 +248,17 @@ class IntegerTile:
                         store_first(output, at, result, lanes, count)
 
 
+def _round_words(dot: Dot, terms: int, run: Run) -> int:
+    """Return the words that one round of the loop over a run adds."""
+    return max(dot.load_words, terms, 2 if run.paired else 1)
+
+
 def _starts(widths: Sequence[int]) -> list[int]:
     return [sum(widths[:v]) for v in range(len(widths))]
 
 
 def tile_bytes(
-    dot: Dot, run: Run, pixels: int, widths: Sequence[int], valid: int, target: Target, *, narrows: bool
+    dot: Dot, terms: int, run: Run, pixels: int, widths: Sequence[int], valid: int, target: Target, *, narrows: bool
 ) -> float:
     """Estimate the code of a tile: a round of its loop, what is left over, conversion, stores.
 
@@ -254,7 +266,8 @@ def tile_bytes(
         valid: columns that are stored.
         narrows: results are int8.
     """
-    unrolled = min(run.words, max(dot.load_words, 2 if run.paired else 1) + run.words % dot.load_words)
+    once = _round_words(dot, terms, run)
+    unrolled = min(run.words, once + run.words % once)
     stores = sum(1 for _ in groups(widths, valid, target, narrows=narrows))
     multiply = len(widths) * (dot.multiplies + dot.others) + 1
     weights = 1 + (nibbles.UNPACK_INSTRUCTIONS if run.paired else 0)
@@ -293,7 +306,7 @@ def _x86_word_cycles(
     weight_loads = vectors * (1 if words * WORD * sum(widths) < 0.9 * target.cache.l1_bytes else 2)
     loads = (pixels + weight_loads) / 2
     # Sums, words, weights that several pixels share, and what passes by.
-    needed = registers + terms * (1 + (vectors if pixels > 1 else 0)) + dot.extra_registers - 1
+    needed = registers + terms * (1 + (min(vectors, pixels) if pixels > 1 else 0)) + dot.extra_registers - 1
     # Where a tile is one register wide, LLVM reads pixels ahead of their one multiply. Registers of 64 bytes that it
     # spills for that lie across two lines of the cache, as stacks are aligned to 16.
     narrow = vectors == 1 and widths[0] * 4 == _LINE_BYTES

@@ -292,7 +292,9 @@ def _bytes(problem: QuantizedConvolution, knob: QuantizedConvolutionKnob, target
     words = problem.rows.kernel * problem.runs * problem.run.words
     weights = words * WORD * problem.out_channels * problem.groups / (2 if problem.paired else 1)
     return weights + sum(
-        tile_bytes(dot, problem.run, pixels, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
+        tile_bytes(
+            dot, problem.terms, problem.run, pixels, columns.widths(tail), columns.valid(tail), target, narrows=narrows
+        )
         for tail in columns.kinds()
         for length in lengths
         for pixels, _ in tile_counts(length, knob.tail_pixels if tail else knob.pixels)

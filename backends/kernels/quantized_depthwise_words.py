@@ -12,7 +12,7 @@ and then multiplied, a word for each kernel column. Registers are interleaved in
 narrowing undoes it. They stay there while the rows of one block of channels pass by.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,19 @@ import torch
 from torch.fx import Node
 
 from prunus.backends.kernels import integer_dot, nibbles
-from prunus.backends.kernels.emit import Index, Memory, Vector, address, evaluate, kernel, load, loop, split, store
+from prunus.backends.kernels.emit import (
+    Index,
+    Memory,
+    Vector,
+    address,
+    bind,
+    evaluate,
+    kernel,
+    load,
+    loop,
+    split,
+    store,
+)
 from prunus.backends.kernels.family import Defaults, Match, No, Request
 from prunus.backends.kernels.integer_dot import WORD, Weights
 from prunus.backends.kernels.integer_tile import Run, pairs, start_of, tile_counts, wrap_int32
@@ -278,43 +290,40 @@ class _Emitter:
                         self._store_words(column, word, [self._padding()] * _REGISTERS)
         if begin == end:
             return
-        (rows,) = layer.rows.phases()
-        low, high = rows.clean()
         source = T.bind(address((n,), layer.input_strides[:1]) + channel + first * layer.input_strides[2])
+        lines = [self._line(source, row, i) for i in range(layer.rows.kernel)]
+        with loop(begin, end) as column:
+            taps = [line(column) for line in lines]
+            for word in range(self.problem.column_words):
+                four = taps[word * WORD : (word + 1) * WORD]
+                four += [four[-1]] * (WORD - len(four))
+                self._store_words(column, word, _interleave_lines(four, self.knob.lanes))
 
-        def columns(whole: bool) -> None:
-            with loop(begin, end) as column:
-                lines = [self._line(source, row, i, column, whole) for i in range(layer.rows.kernel)]
-                for word in range(self.problem.column_words):
-                    taps = lines[word * WORD : (word + 1) * WORD]
-                    taps += [taps[-1]] * (WORD - len(taps))
-                    self._store_words(column, word, _interleave_lines(taps, self.knob.lanes))
+    def _line(self, source: Index, row: Index, i: int) -> Callable[[Index], Vector]:
+        """Return what loads the channels of one pixel under kernel row i; the zero point outside the input.
 
-        if (low, high) == (0, rows.outputs):
-            columns(whole=True)
-            return
-        if low < high:
-            with T.If(T.And(row >= low, row < high)):
-                with T.Then():
-                    columns(whole=True)
-                with T.Else():
-                    columns(whole=False)
-        else:
-            columns(whole=False)
+        Lines outside are read where the input ends and masked, so that one loop does for all rows.
+        """
+        layer, count = self.layer, self.knob.block
+        offset, size = i * layer.rows.dilation - layer.rows.padding, layer.rows.input_size
+        line = row * layer.rows.stride + offset
+        sign = splat(-128 if self.dot.flips else 0, "int8", count)
+        inside = offset >= 0 and (layer.rows.output_size - 1) * layer.rows.stride + offset < size
+        if not inside:
+            line = T.bind(line)
+            known = T.And(line >= 0, line < size)
+            keep = bind(T.broadcast(T.Select(known, T.int8(-1), T.int8(0)), count), "int8", count)
+            sign = bind(T.Select(known, sign, self._padding()), "int8", count)
+            line = T.max(0, T.min(line, size - 1))
+        start = T.bind(source + line * layer.input_strides[1])
 
-    def _line(self, source: Index, row: Index, i: int, column: Index, whole: bool) -> Vector:
-        """Load the channels of one pixel under kernel row i; the zero point outside the input."""
-        layer = self.layer
-        line = row * layer.rows.stride + (i * layer.rows.dilation - layer.rows.padding)
-        count = self.knob.block
-        place = source + line * layer.input_strides[1] + column * layer.input_strides[2]
-        value = load_first(self.x, place, count, self.valid)
-        if self.dot.flips:
-            value = value ^ splat(-128, "int8", count)
-        if whole:
-            return T.bind(value)
-        inside = T.And(line >= 0, line < layer.rows.input_size)
-        return T.bind(T.if_then_else(inside, value, self._padding()))
+        def taps(column: Index) -> Vector:
+            value = load_first(self.x, start + column * layer.input_strides[2], count, self.valid)
+            if not inside:
+                value = value & keep
+            return T.bind(value ^ sign if self.dot.flips or not inside else value)
+
+        return taps
 
     def _padding(self) -> Vector:
         zero = self.layer.zero_point ^ -128 if self.dot.flips else self.layer.zero_point

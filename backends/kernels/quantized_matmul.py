@@ -242,7 +242,7 @@ def _bytes(problem: QuantizedMatmul, knob: QuantizedMatmulKnob, target: Target) 
     run = _run(problem, knob)
     weights = run.words * WORD * problem.columns / (2 if problem.paired else 1)
     return weights + sum(
-        tile_bytes(dot, run, rows, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
+        tile_bytes(dot, problem.terms, run, rows, columns.widths(tail), columns.valid(tail), target, narrows=narrows)
         for tail in columns.kinds()
         for rows in heights
     )
