@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from examples.chain import print_chain
+from examples import door_lock
 from examples.trained import FASHION, Samples, pytorch_scores
 from rich.console import Console
 from rich.table import Table
@@ -56,7 +56,7 @@ def main() -> None:
     table.add_row("PyTorch, this machine", "", "", "", "", f"{samples.accuracy(pytorch_scores(samples)):.4f}")
     console.print(table)
     run_c_program(console)
-    print_chain(console, FASHION, prunus.Prune(macs=0.7), prunus.Distill(steps=300))
+    door_lock.main(console)
 
 
 def measured_accuracy(artifact: prunus.Artifact, samples: Samples) -> str:

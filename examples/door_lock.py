@@ -10,9 +10,9 @@ from rich.console import Console
 import prunus
 
 
-def main() -> None:
+def main(console: Console | None = None) -> None:
     """Keep 70 % of the multiplications, then compute in int8. The pictures in the repository stand in for faces."""
-    print_chain(Console(), FASHION, prunus.Prune(macs=0.7), prunus.Distill(steps=300))
+    print_chain(console or Console(), FASHION, prunus.Prune(macs=0.7, steps=3), prunus.Distill(steps=300))
 
 
 if __name__ == "__main__":

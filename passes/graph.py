@@ -74,9 +74,8 @@ def set_constant(graph: Graph, name: str, tensor: torch.Tensor) -> None:
 
 def add_constant(graph: Graph, tensor: torch.Tensor, *, like: str, before: Node) -> Node:
     """Store a new constant under a free name near `like` and return its `get_attr` node, placed ahead of `before`."""
-    taken = {name for name, _ in (*graph.named_parameters(), *graph.named_buffers())}
     name, count = like, 1
-    while name in taken or has_module(graph, name):
+    while _is_taken(graph, name):
         name, count = f"{like}_{count}", count + 1
     set_constant(graph, name, tensor)
     with graph.graph.inserting_before(before):
@@ -85,9 +84,14 @@ def add_constant(graph: Graph, tensor: torch.Tensor, *, like: str, before: Node)
     return node
 
 
-def has_module(graph: Graph, name: str) -> bool:
-    """Tell whether a submodule stands at the dotted `name`."""
-    return any(name == found for found, _ in graph.named_modules())
+def _is_taken(graph: Graph, name: str) -> bool:
+    """Tell whether anything stands at the dotted `name`."""
+    owner: object = graph
+    for part in name.split("."):
+        if not hasattr(owner, part):
+            return False
+        owner = getattr(owner, part)
+    return True
 
 
 def inputs(graph: Graph) -> list[Node]:

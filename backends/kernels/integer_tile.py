@@ -305,7 +305,7 @@ def _x86_word_cycles(
     # Weights of a block that the first cache does not hold come at half the rate.
     weight_loads = vectors * (1 if words * WORD * sum(widths) < 0.9 * target.cache.l1_bytes else 2)
     loads = (pixels + weight_loads) / 2
-    # Sums, words, weights that several pixels share, and what passes by.
+    # Sums, words, what several pixels or registers share, and what passes by.
     needed = registers + terms * (1 + (min(vectors, pixels) if pixels > 1 else 0)) + dot.extra_registers - 1
     # Where a tile is one register wide, LLVM reads pixels ahead of their one multiply. Registers of 64 bytes that it
     # spills for that lie across two lines of the cache, as stacks are aligned to 16.
