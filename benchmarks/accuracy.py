@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import onnxruntime
 import torch
 import typer
 from rich.console import Console
 from rich.table import Table
 
 import prunus
+from benchmarks.engines import exact_session
 from benchmarks.machine import caption
 from benchmarks.trained import DATA, Case, Run, cases, tensors
 
@@ -29,11 +29,7 @@ def original(case: Case) -> Run:
             return [tensor.numpy() for tensor in (result if isinstance(result, tuple) else (result,))]
 
         return run_module
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    # On x86 without VNNI its sums of products of bytes saturate otherwise.
-    options.add_session_config_entry("session.x64quantprecision", "1")
-    session = onnxruntime.InferenceSession(case.model, options, providers=["CPUExecutionProvider"])
+    session = exact_session(case.model)
     constants = {name: np.array(value, np.int64) for name, value in case.constant_inputs.items()}
     names = [source.name for source in session.get_inputs() if source.name not in constants]
 

@@ -55,7 +55,10 @@ def microsoft(op_type: str, inputs: str, output: str, **attributes: object) -> o
 
 
 def network(signed: bool) -> onnx.ModelProto:
-    """Return a small QOperator network with most of its operators."""
+    """Return a small QOperator network with most of its operators.
+
+    Weights have seven bits: with more, ONNX Runtime's sums of products saturate on x86 without VNNI.
+    """
     random, dtype = np.random.default_rng(0), np.int8 if signed else np.uint8
     zero = 0 if signed else 128
 
@@ -64,12 +67,12 @@ def network(signed: bool) -> onnx.ModelProto:
 
     constants = grid("x", 0.02, -8) | grid("c", 0.05, -18) | grid("g", 1 / 256, -128) | grid("m", 0.07, -38)
     constants |= {
-        "w": random.integers(-127, 128, (8, 3, 3, 3)).astype(np.int8),
-        "w_s": np.array(0.01, np.float32), "w_z": np.array(0, np.int8),
+        "w": random.integers(-64, 64, (8, 3, 3, 3)).astype(np.int8),
+        "w_s": np.array(0.02, np.float32), "w_z": np.array(0, np.int8),
         "b": random.integers(-500, 500, 8).astype(np.int32),
-        "v": random.integers(1, 255, (8, 10)).astype(np.uint8),
+        "v": random.integers(64, 192, (8, 10)).astype(np.uint8),
         "v_s": np.array(0.01, np.float32), "v_z": np.array(128, np.uint8),
-        "u": random.integers(-127, 128, (5, 8)).astype(np.int8),
+        "u": random.integers(-64, 64, (5, 8)).astype(np.int8),
         "u_s": random.uniform(0.005, 0.02, 5).astype(np.float32), "u_z": np.zeros(5, np.int8),
         "a": random.integers(-500, 500, 5).astype(np.int32),
     }  # fmt: skip
