@@ -25,8 +25,8 @@ from prunus.targets import Target
 WORD = 4
 """Input channels that are multiplied at a time."""
 
-# Words that may be added up in int16, most first. Beyond four, widening costs less than what longer rounds spill, and
-# their code is twice as large.
+# Words that may be added up in int16, most first. Beyond four, on most networks widening costs less than what longer
+# rounds spill, and their code is twice as large.
 _TERMS = (4, 2, 1)
 
 

@@ -308,20 +308,20 @@ class _Emitter:
         offset, size = i * layer.rows.dilation - layer.rows.padding, layer.rows.input_size
         line = row * layer.rows.stride + offset
         sign = splat(-128 if self.dot.flips else 0, "int8", count)
-        inside = offset >= 0 and (layer.rows.output_size - 1) * layer.rows.stride + offset < size
-        if not inside:
+        whole = offset >= 0 and (layer.rows.output_size - 1) * layer.rows.stride + offset < size
+        if not whole:
             line = T.bind(line)
-            known = T.And(line >= 0, line < size)
-            keep = bind(T.broadcast(T.Select(known, T.int8(-1), T.int8(0)), count), "int8", count)
-            sign = bind(T.Select(known, sign, self._padding()), "int8", count)
+            inside = T.And(line >= 0, line < size)
+            keep = bind(T.broadcast(T.Select(inside, T.int8(-1), T.int8(0)), count), "int8", count)
+            sign = bind(T.Select(inside, sign, self._padding()), "int8", count)
             line = T.max(0, T.min(line, size - 1))
         start = T.bind(source + line * layer.input_strides[1])
 
         def taps(column: Index) -> Vector:
             value = load_first(self.x, start + column * layer.input_strides[2], count, self.valid)
-            if not inside:
+            if not whole:
                 value = value & keep
-            return T.bind(value ^ sign if self.dot.flips or not inside else value)
+            return T.bind(value ^ sign if self.dot.flips or not whole else value)
 
         return taps
 

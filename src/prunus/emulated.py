@@ -1,4 +1,4 @@
-"""A library of a foreign processor, run in a process of its own under an emulator."""
+"""A library of a foreign processor, run in processes of its own under an emulator."""
 
 import os
 import shutil

@@ -57,7 +57,8 @@ def microsoft(op_type: str, inputs: str, output: str, **attributes: object) -> o
 def network(signed: bool) -> onnx.ModelProto:
     """Return a small QOperator network with most of its operators.
 
-    Weights have seven bits: with more, ONNX Runtime's sums of products saturate on x86 without VNNI.
+    Weights have seven bits: with more, ONNX Runtime's sums of products saturate on x86 without VNNI. The convolution's
+    sums end in steps of 0.008, so that none lies halfway between two results, where the scale's last bit would decide.
     """
     random, dtype = np.random.default_rng(0), np.int8 if signed else np.uint8
     zero = 0 if signed else 128
