@@ -15,10 +15,12 @@ tuple of them. The graph runs in PyTorch at any time, and its parameters can be 
 
 import operator
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import GraphModule, Node
+from torch.fx.node import Target
 from torch.fx.passes.fake_tensor_prop import FakeTensorProp
 
 Graph = GraphModule
@@ -150,7 +152,20 @@ def propagate_shapes(graph: Graph) -> None:
     mode = FakeTensorMode(allow_non_fake_inputs=True)
     with mode:
         examples = [torch.empty(shape(node), dtype=value(node).dtype) for node in inputs(graph)]
-    FakeTensorProp(graph, mode).propagate_dont_convert_inputs(*examples)
+    _Shapes(graph, mode).propagate_dont_convert_inputs(*examples)
+
+
+class _Shapes(FakeTensorProp):
+    """Knows batch norms: PyTorch takes each apart, slowly, to find that its result is like its input."""
+
+    def call_function(self, target: Target, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if target is not aten.batch_norm.default:
+            return super().call_function(target, args, kwargs)
+        x, *parameters = args[:5]
+        found = {parameter.shape for parameter in parameters if parameter is not None}
+        if found - {x.shape[1:2]}:
+            raise ValueError(f"batch norm of {list(x.shape)} with parameters of {sorted(map(list, found))}")
+        return torch.empty_like(x)
 
 
 def remove_unused_constants(graph: Graph) -> None:

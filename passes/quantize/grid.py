@@ -63,7 +63,7 @@ def weight_scales(weight: Tensor, bits: int) -> Tensor:
     best, best_error = largest / high, torch.full_like(largest, torch.inf)
     for share in torch.linspace(1.0, 0.4, 31, dtype=torch.float64):
         scale = (share * largest / high)[:, None]
-        error = (torch.round(rows / scale).clamp(low, high) * scale - rows).square().sum(1)
+        error = rows.div(scale).round_().clamp_(low, high).mul_(scale).sub_(rows).square_().sum(1)
         better = error < best_error
         best = torch.where(better, scale[:, 0], best)
         best_error = torch.where(better, error, best_error)
@@ -77,11 +77,12 @@ def larger_scales(
 
     Args:
         weight: (O, ...) float.
-        suit: tells of int8 steps (O, ...) whether each slice of dimension 0 will do; zeros do.
+        suit: tells of int8 steps (some of O, ...) whether each slice of dimension 0 will do; zeros do.
     """
     scales = scales.clone()
-    while not bool((suits := suit(to_steps(weight, scales, bits))).all()):
-        scales[~suits] *= factor
+    rest = torch.arange(len(scales))
+    while len(rest := rest[~suit(to_steps(weight[rest], scales[rest], bits))]):
+        scales[rest] *= factor
     return scales
 
 
