@@ -4,50 +4,48 @@ import torch
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from prunus.frontend.regions import casts, written_out
 from prunus.passes.graph import aten, calls
 
 
-def functionalize(program: ExportedProgram) -> ExportedProgram:
-    """Rewrite writes in place.
+def functionalize(program: ExportedProgram) -> tuple[ExportedProgram, torch.fx.Graph]:
+    """Return a program with the same signature and state, and its nodes, none of which writes in place.
 
     before:  y = relu_(x);  z = add(x, y)
     after:   y = relu(x);   z = add(y, y)
 
     That is right as long as no other name reaches the memory of `x`. Where one does (a write into a slice, say),
-    PyTorch's own functionalisation is run instead; it takes dropout out, and batch norm is put back here.
+    PyTorch's own functionalisation is run instead; it takes dropout out, and batch norm is put back here. It also
+    writes down what autocast does. The program given stays as it is.
     """
-    writes = [node for node in calls(program.graph_module) if _functional_overload(node) is not None]
-    if not writes and not _writes_at_all(program):
-        return program
-    if writes and not _writes_at_all(program, handled=writes) and all(_alone(node) for node in writes):
-        for node in writes:
-            _rewrite(node)
-        program.graph_module.recompile()
-        return program
+    nodes = written_out(program.graph_module)
+    if not casts(program.graph_module):
+        writes = [node for node in nodes.nodes if _writes(node)]
+        if all(_functional_overload(node) is not None and _alone(node) for node in writes):
+            for node in writes:
+                _rewrite(node)
+            return program, nodes
     program = program.run_decompositions({})
     _restore_batch_norm(program)
-    return program
+    return program, program.graph
+
+
+def _writes(node: Node) -> bool:
+    target = node.target
+    if not isinstance(target, torch._ops.OpOverload) or target is aten.batch_norm.default:
+        return False
+    return bool(target._schema.is_mutable)
 
 
 def _functional_overload(node: Node) -> torch._ops.OpOverload | None:
-    """Return `aten.relu.default` for `aten.relu_.default`, None where `node` is no such write."""
+    """Return `aten.relu.default` for `aten.relu_.default`, None where a write has no such twin."""
     target = node.target
-    if not isinstance(target, torch._ops.OpOverload) or not target._schema.is_mutable:
-        return None
+    assert isinstance(target, torch._ops.OpOverload)
     packet = target.overloadpacket.__name__
     if not packet.endswith("_") or target.namespace != "aten":
         return None
     functional = getattr(aten, packet[:-1], None)
     return getattr(functional, target._overloadname, None) if functional is not None else None
-
-
-def _writes_at_all(program: ExportedProgram, handled: list[Node] | None = None) -> bool:
-    done = set(handled or ())
-    return any(
-        isinstance(node.target, torch._ops.OpOverload) and node.target._schema.is_mutable and node not in done
-        and node.target is not aten.batch_norm.default
-        for node in calls(program.graph_module)
-    )  # fmt: skip
 
 
 def _alone(node: Node) -> bool:

@@ -72,14 +72,14 @@ def import_exported(
             tuple(example_inputs) if example_inputs is not None else _inputs_of_shapes(symbolic, input_shapes or {})
         )
         return import_torch(program.module(), inputs)
-    program = functionalize(program)
+    program, nodes = functionalize(program)
     if program.graph_signature.user_inputs_to_mutate:
         raise ImportModelError(
             "the program writes into its own inputs",
             expected="a forward without side effects",
             do="return the new value instead",
         )
-    graph = _unlift(program)
+    graph = _unlift(program, nodes)
     check_finite(graph)
     return graph
 
@@ -100,14 +100,14 @@ def load_pt2(path: Path) -> ExportedProgram:
         ) from error  # fmt: skip
 
 
-def _unlift(program: ExportedProgram) -> Graph:
+def _unlift(program: ExportedProgram, nodes: torch.fx.Graph) -> Graph:
     """Turn the placeholders of parameters and buffers into `get_attr` nodes, and keep only what users see."""
     signature = program.graph_signature
     lifted = {spec.arg.name: spec for spec in signature.input_specs if spec.kind is not InputKind.USER_INPUT}
     graph = Graph(torch.nn.Module(), torch.fx.Graph())
     copies: dict[int, torch.Tensor] = {}
     remap: dict[Node, Any] = {}
-    for node in program.graph.nodes:
+    for node in nodes.nodes:
         if node.op == "placeholder" and node.name in lifted:
             name = lifted[node.name].target
             tensor = program.state_dict.get(name, program.constants.get(name))

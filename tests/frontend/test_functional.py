@@ -52,6 +52,13 @@ def test_equals_pytorch(build: type[nn.Module]) -> None:
         torch.testing.assert_close(graph(x)[0], module(x))
 
 
+def test_the_program_given_stays_as_it_is() -> None:
+    program = torch.export.export(Normalized().eval(), (torch.randn(4, 6),))
+    before = str(program.graph)
+    import_model(program)
+    assert str(program.graph) == before
+
+
 @pytest.mark.parametrize("build", [SliceInPlace, Normalized])
 def test_batch_norm_can_still_be_trained(build: type[nn.Module]) -> None:
     graph = import_model(build(), example_inputs=(torch.randn(4, 6),))

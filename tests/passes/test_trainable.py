@@ -27,6 +27,14 @@ def test_other_batches(family: str) -> None:
         torch.testing.assert_close(trainable(*batches), module(*batches), rtol=1e-4, atol=1e-4)
 
 
+def test_large_numbers_round_differently_in_batches() -> None:
+    torch.manual_seed(0)
+    layers = [torch.nn.Linear(256, 256, bias=False) for _ in range(6)]
+    for layer in layers:
+        torch.nn.init.normal_(layer.weight)
+    assert canonical(torch.nn.Sequential(*layers), (torch.randn(1, 256),)).any_batch
+
+
 class Ranking(torch.nn.Module):
     """Reads across the batch, so that no other batch means the same."""
 
