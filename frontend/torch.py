@@ -141,10 +141,14 @@ def _copy(tensor: torch.Tensor, copies: dict[int, torch.Tensor]) -> torch.Tensor
 
 
 def _output_names(program: ExportedProgram, count: int) -> list[str]:
-    """Name outputs by the keys of the dictionary that the module returns, else output, or output_0, output_1, ..."""
+    """Name outputs by the keys of the mapping that the module returns, else output, or output_0, output_1, ...
+
+    The mapping may be any that PyTorch takes apart by its keys: a dictionary, or a class that a library registers.
+    """
     spec = program.call_spec.out_spec
-    if spec is not None and spec.type is dict and spec.num_leaves == count == len(spec.context):
-        return [str(key) for key in spec.context]
+    keys = spec.context if spec is not None and isinstance(spec.context, list | tuple) else ()
+    if spec is not None and len(keys) == count == spec.num_leaves and all(isinstance(key, str) for key in keys):
+        return [str(key) for key in keys]
     return ["output"] if count == 1 else [f"output_{index}" for index in range(count)]
 
 

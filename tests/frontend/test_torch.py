@@ -1,5 +1,6 @@
 """Modules, exported programs and FX graphs as graphs."""
 
+from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,17 @@ def test_keywords_names_and_shared_weights() -> None:
     assert graph.meta["output_names"] == ["once", "twice"]
     weights = [parameter for name, parameter in graph.named_parameters(remove_duplicate=False) if "weight" in name]
     assert len({id(weight) for weight in weights}) == 1
+
+
+class Labelled(nn.Module):
+    """Returns a mapping that is no dictionary, as models for segmentation do."""
+
+    def forward(self, x: torch.Tensor) -> OrderedDict[str, torch.Tensor]:
+        return OrderedDict(out=x + 1, aux=x - 1)
+
+
+def test_outputs_are_named_by_any_mapping() -> None:
+    assert import_model(Labelled(), example_inputs=(X,)).meta["output_names"] == ["out", "aux"]
 
 
 class Branches(nn.Module):
