@@ -33,7 +33,7 @@ def written_out(module: GraphModule) -> torch.fx.Graph:
     after:   y = mul(x, 2)
 
     Raises:
-        ImportModelError: operators that run parts as numbers decide, `torch.cond` for instance.
+        ImportModelError: other operators that run parts, as numbers decide: `torch.cond` for instance.
     """
     graph = torch.fx.Graph()
     graph.output(_write(module, graph, {}))
@@ -52,13 +52,13 @@ def _write(module: GraphModule, graph: torch.fx.Graph, known: dict[Node, Any]) -
             part = _part(module, node.args[place])
             assert part is not None
             inputs = part.graph.find_nodes(op="placeholder")
-            given = [known[operand] for operand in node.args[place + 1 :]]
+            given = torch.fx.map_arg(node.args[place + 1 :], lambda read: known[read])
             known[node] = _write(part, graph, dict(zip(inputs, given, strict=True)))
         elif node.target is operator.getitem and isinstance(known[node.args[0]], tuple | list):
             known[node] = known[node.args[0]][node.args[1]]
         elif isinstance(node.target, torch._ops.HigherOrderOperator):
             raise ImportModelError(
-                f"node {node.name!r} calls torch.ops.higher_order.{node.target}, which decides as the model runs",
+                f"node {node.name!r} calls torch.ops.higher_order.{node.target}, which runs parts of the model its own way",
                 expected="the same operators for all inputs",
                 do="compute both sides and choose with torch.where, write loops out, or compile the parts one by one",
             )

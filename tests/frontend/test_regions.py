@@ -64,5 +64,5 @@ def test_autocast_is_not_forgotten() -> None:
 
 
 def test_decisions_are_refused() -> None:
-    with pytest.raises(ImportModelError, match=r"higher_order\.cond, which decides"):
+    with pytest.raises(ImportModelError, match=r"higher_order\.cond, which runs parts"):
         import_model(Decides(), example_inputs=(X,))
