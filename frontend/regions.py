@@ -58,7 +58,7 @@ def _write(module: GraphModule, graph: torch.fx.Graph, known: dict[Node, Any]) -
             known[node] = known[node.args[0]][node.args[1]]
         elif isinstance(node.target, torch._ops.HigherOrderOperator):
             raise ImportModelError(
-                f"node {node.name!r} calls torch.ops.higher_order.{node.target}, which runs parts of the model its own way",
+                f"node {node.name!r} calls torch.ops.higher_order.{node.target}, which runs parts its own way",
                 expected="the same operators for all inputs",
                 do="compute both sides and choose with torch.where, write loops out, or compile the parts one by one",
             )
