@@ -142,6 +142,10 @@ class _Opener(Interpreter):
             self._repeat_parts(n)
         elif is_op(n, aten.gru.input, aten.lstm.input):
             self._repeat_states(n)
+        elif is_op(n, aten.gather.default):
+            self._repeat_source(n)
+        elif is_op(n, aten.index_select.default):
+            self._move_picks(n)
         return super().run_node(n)
 
     def _grown(self, node: Node) -> int | None:
@@ -194,22 +198,53 @@ class _Opener(Interpreter):
             given: list[Node] = list(states)  # type: ignore[arg-type]
             node.update_arg(1, [s if self._grown(s) is not None else self._repeat(s, 1, node) for s in given])
 
+    def _repeat_source(self, node: Node) -> None:
+        """Repeat what all samples gather from: positions from a table, say."""
+        source, _, index = node.args[:3]
+        assert isinstance(source, Node)
+        assert isinstance(index, Node)
+        grown = self._grown(index)
+        if grown is not None and self._grown(source) is None:
+            node.update_arg(0, self._repeat(source, grown, node))
+
+    def _move_picks(self, node: Node) -> None:
+        """Let each sample pick from its own rows where the batch is part of the dimension that is picked from.
+
+        before:  index_select(x: (16, 64), 0, index: (n,))
+        after:   index_select(x: (batch * 16, 64), 0, index + 16 * sample: (batch * n,))
+
+        `x[torch.arange(batch), last]` is of that kind, and masks that know of the batch.
+        """
+        source, dim, index = node.args[:3]
+        assert isinstance(source, Node)
+        assert isinstance(index, Node)
+        if self.batch != 1 or dim != 0 or self._grown(source) != 0:
+            return
+        rows, picks = shape(source)[0], shape(index)[0]
+        samples = self._append(node, aten.arange.default, self._batch_size())
+        starts = self._append(node, aten.reshape.default, self._append(node, aten.mul.Tensor, samples, rows), [-1, 1])
+        own = self._append(node, aten.reshape.default, index, [-1, picks])
+        moved = self._append(node, aten.add.Tensor, own, starts)
+        node.update_arg(2, self._append(node, aten.reshape.default, moved, [-1]))
+
     def _repeat(self, node: Node, dim: int, before: Node) -> Node:
         """Return a value's first sample along `dim`, once for each sample of the batch."""
+        stated = value(node)
         if shape(node)[dim] != 1:
-            with self.nodes.inserting_before(before):
-                first = self.nodes.call_function(aten.slice.Tensor, (node, dim, 0, 1))
-            self.env[first] = self.env[node].narrow(dim, 0, 1)
-            first.meta = {"val": self.env[first]}
-            node = first
-        size: list[Any] = list(shape(node))
+            node = self._append(before, aten.slice.Tensor, node, dim, 0, 1)
+        size: list[Any] = list(stated.shape)
         size[dim] = self._batch_size()
-        with self.nodes.inserting_before(before):
-            repeated = self.nodes.call_function(aten.expand.default, (node, size))
-        repeated.meta = dict(node.meta)
-        actual = [self.batch * _PROBE if isinstance(extent, Node) else extent for extent in size]
-        self.env[repeated] = self.env[node].expand(actual)
+        repeated = self._append(before, aten.expand.default, node, size)
+        repeated.meta = {"val": stated}
         return repeated
+
+    def _append(self, before: Node, target: Any, *arguments: Any) -> Node:
+        """Write one call before a node, and run it."""
+        with self.nodes.inserting_before(before):
+            call = self.nodes.call_function(target, arguments)
+        self.env[call] = target(*torch.fx.map_arg(arguments, lambda read: self.env[read]))
+        call.meta = {"val": self.env[call]}
+        return call
 
     def _batch_size(self) -> Node:
         if self._size is None:

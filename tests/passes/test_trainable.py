@@ -35,6 +35,32 @@ def test_large_numbers_round_differently_in_batches() -> None:
     assert canonical(torch.nn.Sequential(*layers), (torch.randn(1, 256),)).any_batch
 
 
+class Picks(torch.nn.Module):
+    """Picks by sample: a mask, as language models write it, positions from a table, and what stands at the largest."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embedding = torch.nn.Embedding(9, 5)
+        self.table = torch.nn.Parameter(torch.randn(1, 9))
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        batch, length = tokens.shape
+        rows = torch.arange(batch)
+        seen = (tokens > 0)[rows[:, None, None], torch.arange(length)[None, None, :]]
+        places = torch.gather(self.table.expand(batch, -1), 1, tokens)
+        y = self.embedding(tokens) * seen.mT + places[:, :, None]
+        return y[rows, tokens.argmax(1)] + y.mean(1)
+
+
+def test_each_sample_picks_from_its_own_rows() -> None:
+    module = Picks()
+    trainable = canonical(module, (torch.randint(9, (1, 7)),))
+    assert trainable.any_batch
+    for size in (1, 4):
+        tokens = torch.randint(9, (size, 7))
+        torch.testing.assert_close(trainable(tokens), module(tokens))
+
+
 class Ranking(torch.nn.Module):
     """Reads across the batch, so that no other batch means the same."""
 
