@@ -3,12 +3,13 @@
 python -m benchmarks.zoo timm     python -m benchmarks.zoo transformers     (after pip install timm transformers)
 """
 
+import math
 import time
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import torch
 import typer
@@ -22,19 +23,20 @@ from prunus.errors import PrunusError
 from prunus.passes.numbers import largest_error
 from tests.networks.blocks import settle
 
-# Some of timm's smallest by the side of a picture: 224 and more where the architecture asks for it.
+# Some of timm's smallest by the side of a picture in pixels: more than 64 where the architecture asks for it.
 TIMM = {
     64: """
-        test_resnet test_efficientnet test_convnext test_nfnet test_byobnet test_mambaout test_vit test_vit4
+        test_resnet test_efficientnet test_convnext test_nfnet test_byobnet test_mambaout
         mobilenetv4_conv_small_035 mobilenetv3_small_050 ghostnet_050 mobileone_s0 repvgg_a0 repghostnet_050 fastvit_t8
         mobilevit_xxs mobilevitv2_050 edgenext_xx_small efficientvit_b0 tinynet_e lcnet_035 mnasnet_small mixnet_s
         fbnetc_100 hgnetv2_b0 poolformer_s12 pvt_v2_b0 regnetx_002 regnety_002 resnest14d skresnet18 dla46x_c dpn48b
         vovnet39a darknet17 cspresnet50 rexnet_100 starnet_s1 repvit_m0_9 swiftformer_xs resnetv2_18
     """,
+    160: "test_vit test_vit4",
     224: "levit_128s efficientformerv2_s0 efficientvit_m0 pit_ti_224 visformer_tiny nest_tiny_jx",
     256: "maxvit_pico_rw_256 botnet26t_256",
 }
-WORDS, LENGTH = 101, 16
+WORDS = 101
 _COMMON: dict[str, Any] = {
     "hidden_size": 64,
     "num_hidden_layers": 2,
@@ -83,15 +85,26 @@ class Model:
     inputs: Callable[[], tuple[Tensor, ...]]
 
 
+def _picture(side: int) -> tuple[Tensor, ...]:
+    return (torch.rand(1, 3, side, side),)
+
+
+# What models of transformers call their main input.
+INPUTS: dict[str, Callable[[], tuple[Tensor, ...]]] = {
+    "input_ids": lambda: (torch.randint(WORDS, (1, 16)),),
+    "pixel_values": partial(_picture, 64),
+    "input_values": lambda: (torch.randn(1, 1600),),
+}
+
+
 def of_timm(models: str) -> Iterator[Model]:
-    """Build the pictures' networks of timm whose name has `models` in it."""
+    """Build the networks of timm whose name has `models` in it."""
     import timm
 
-    for size, names in TIMM.items():
+    for side, names in TIMM.items():
         for name in names.split():
             if models in name:
-                module = timm.create_model(name, num_classes=10, **({"img_size": size} if "test_vit" in name else {}))
-                yield Model(name, settle(module), partial(_picture, size))
+                yield Model(name, settle(timm.create_model(name, num_classes=10)), partial(_picture, side))
 
 
 def of_transformers(models: str) -> Iterator[Model]:
@@ -106,19 +119,11 @@ def of_transformers(models: str) -> Iterator[Model]:
             yield Model(name, module, INPUTS[str(module.main_input_name)])
 
 
-def _picture(size: int) -> tuple[Tensor, ...]:
-    return (torch.rand(1, 3, size, size),)
+LIBRARIES = {"timm": of_timm, "transformers": of_transformers}
 
 
-INPUTS: dict[str, Callable[[], tuple[Tensor, ...]]] = {
-    "input_ids": lambda: (torch.randint(WORDS, (1, LENGTH)),),
-    "pixel_values": partial(_picture, 64),
-    "input_values": lambda: (torch.randn(1, 1600),),
-}
-
-
-def tensors(result: Any) -> list[Tensor]:
-    """Return what a model returns as a list."""
+def results(result: Any) -> list[Tensor]:
+    """Return the tensors that a model returns."""
     return [result] if isinstance(result, Tensor) else list(result.values() if hasattr(result, "values") else result)
 
 
@@ -127,12 +132,12 @@ def compiled(model: Model) -> str:
     inputs = model.inputs()
     artifact = prunus.compile(model.module, example_inputs=inputs, name="net")
     with torch.no_grad():
-        pairs = zip(tensors(model.module(*inputs)), tensors(artifact(*inputs)), strict=True)
+        pairs = zip(results(model.module(*inputs)), results(artifact(*inputs)), strict=True)
     return f"{max(largest_error(expected, found) for expected, found in pairs):.0e}"
 
 
 def quantised(model: Model) -> str:
-    """Return the ratio of signal to noise of the int8 library, in dB."""
+    """Return the ratio of signal to noise of the int8 library's first output on its calibration samples, in dB."""
     samples = [model.inputs() for _ in range(8)]
     artifact = prunus.compile(
         model.module, example_inputs=samples[0], name="net", quantize=prunus.Quantize(calibration=samples)
@@ -140,10 +145,10 @@ def quantised(model: Model) -> str:
     signal = noise = 0.0
     for inputs in samples:
         with torch.no_grad():
-            expected, found = tensors(model.module(*inputs))[0], tensors(artifact(*inputs))[0]
+            expected, found = results(model.module(*inputs))[0], results(artifact(*inputs))[0]
         signal += float(expected.double().square().sum())
         noise += float((expected - found).double().square().sum())
-    return f"{10 * torch.tensor(signal / noise).log10():.1f}" if noise else "exact"
+    return f"{10 * math.log10(signal / noise):.1f}" if noise else "exact"
 
 
 def pruned(model: Model) -> str:
@@ -156,7 +161,7 @@ def pruned(model: Model) -> str:
 
 
 def main(
-    library: Annotated[str, typer.Argument(help="timm or transformers.")],
+    library: Annotated[Literal["timm", "transformers"], typer.Argument(help="Where the architectures come from.")],
     models: Annotated[str, typer.Option(help="Only models with this in their name.")] = "",
 ) -> None:
     """Print for each architecture the error in float32, the signal in int8, and what pruning reaches."""
@@ -167,7 +172,7 @@ def main(
     for column in ("model", "parameters", "float32 error", "int8 dB", "pruned", "seconds"):
         table.add_column(column, justify="left" if column == "model" else "right")
     console = Console()
-    for model in {"timm": of_timm, "transformers": of_transformers}[library](models):
+    for model in LIBRARIES[library](models):
         start, cells = time.perf_counter(), []
         for measure in (compiled, quantised, pruned):
             with console.status(f"{model.name}, {measure.__name__}"):

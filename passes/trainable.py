@@ -12,7 +12,7 @@ from prunus.passes.numbers import largest_error
 
 # A batch larger by this factor shows which dimension of each value is the batch: no other size grows along.
 _PROBE = 3
-# Of the largest output: what batches of another size may round differently. A batch in the wrong place shows as 1.
+# Of the largest output: larger batches may round differently. A batch in the wrong place changes far more.
 _ROUNDING = 1e-3
 # Position of the argument that says whether the operator trains.
 _TRAINING_FLAG = {aten.batch_norm.default: 5, aten.dropout.default: 2, aten.feature_dropout.default: 2}

@@ -56,16 +56,16 @@ def suit(weight: torch.Tensor, groups: int, target: Target) -> torch.Tensor:
     """Tell for each output channel whether the target's fastest instructions take its weights, as they like them.
 
     Args:
-        weight: (outputs, inputs / groups, taps...) int8, of a linear layer or a convolution; any of the outputs will do,
-            since each has words of its own.
+        weight: (outputs, inputs / groups, taps...) int8, of a linear layer or a convolution; any of the outputs will
+            do, since each has words of its own.
     """
     dot = integer_dot.choices(target)[0]
-    outputs, inputs, *taps = weight.shape
+    _, inputs, *taps = weight.shape
     if inputs == 1 and groups > 1:
         # Depthwise layers gain little from further words: their time goes into reading and rounding.
         return torch.from_numpy(dot.take(depthwise_words(weight), 1))
     if taps and np.prod(taps) > 1:
         words = convolution_words(weight, 1, folded=groups == 1 and folds(inputs, taps[-1]))
     else:
-        words = convolution_words(weight.reshape(outputs, inputs, 1), 1, folded=False)
+        words = linear_words(weight)
     return torch.from_numpy(dot.take(words, dot.aim))

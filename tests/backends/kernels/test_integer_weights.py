@@ -81,6 +81,19 @@ def test_large_weights_suit_dot_products_only(target: str, expected: bool) -> No
     assert bool(suit(lone, 3, load_target(target)).all())
 
 
+@pytest.mark.parametrize(
+    ("shape", "groups"), [((6, 9), 1), ((6, 5, 1, 1), 1), ((6, 3, 3, 3), 1), ((6, 5, 3, 3), 2), ((6, 1, 3, 3), 6)]
+)
+def test_whether_weights_suit_is_a_matter_of_each_output(shape: tuple[int, ...], groups: int) -> None:
+    generator, target = torch.Generator().manual_seed(0), load_target("x86-64-v3")
+    largest = torch.tensor([8, 32, 127, 127, 16, 120]).reshape(-1, *[1] * (len(shape) - 1))
+    weight = (torch.rand(shape, generator=generator) * largest).to(torch.int8)
+    whole, some = suit(weight, groups, target), torch.tensor([3, 0, 4])
+    assert whole.any()
+    assert not whole.all()
+    assert torch.equal(suit(weight[some], groups, target), whole[some])
+
+
 def test_quantised_layers_take_the_fast_path_without_dot_products() -> None:
     module = nn.Sequential(
         nn.Conv2d(3, 16, 3), nn.ReLU(), nn.Conv2d(16, 16, 3, groups=16), nn.ReLU(), nn.Conv2d(16, 24, 1), nn.ReLU(),
