@@ -3,8 +3,9 @@
 python -m benchmarks.accuracy --data FOLDER
 """
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -29,8 +30,13 @@ def original(case: Case) -> Run:
             return [tensor.numpy() for tensor in (result if isinstance(result, tuple) else (result,))]
 
         return run_module
-    session = exact_session(case.model)
-    constants = {name: np.array(value, np.int64) for name, value in case.constant_inputs.items()}
+    return of_session(case.model, case.constant_inputs)
+
+
+def of_session(model: Path | bytes, constant_inputs: Mapping[str, Any]) -> Run:
+    """Return one inference of an ONNX file in ONNX Runtime."""
+    session = exact_session(model)
+    constants = {name: np.array(value, np.int64) for name, value in constant_inputs.items()}
     names = [source.name for source in session.get_inputs() if source.name not in constants]
 
     def run_session(*inputs: np.ndarray) -> list[np.ndarray]:

@@ -3,24 +3,21 @@
 python -m benchmarks.quantization --data FOLDER
 """
 
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
 import numpy as np
-import onnxruntime
 import torch
 import typer
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 from rich.console import Console
 from rich.table import Table
 
 import prunus
-from benchmarks.accuracy import original
+from benchmarks.accuracy import of_session, original
 from benchmarks.machine import caption
+from benchmarks.onnxruntime_int8 import quantised
 from benchmarks.trained import DATA, Case, Run, cases, log_mel, tensors
 from prunus.compression import Quantize
 from prunus.passes import DEFAULT, Graph, run_passes
@@ -34,16 +31,6 @@ QUANTISED = {
     "vad/pulsevad_2.1k_int8.onnx": "pulsevad, ONNX",
 }
 Score = Callable[[np.ndarray, np.ndarray], float]
-
-
-class Reader(CalibrationDataReader):  # type: ignore[misc]
-    """Hands calibration samples to ONNX Runtime, one at a time."""
-
-    def __init__(self, name: str, samples: np.ndarray) -> None:
-        self._items = iter([{name: sample[None]} for sample in samples])
-
-    def get_next(self) -> dict[str, np.ndarray] | None:
-        return next(self._items, None)
 
 
 def calibration_samples(case: Case, data: Path, count: int) -> np.ndarray:
@@ -84,16 +71,9 @@ def of_onnxruntime(case: Case, samples: np.ndarray) -> Run | None:
     """Return one inference of ONNX Runtime's own static int8 (QDQ, int8, weights by channel); None for a module."""
     if isinstance(case.model, torch.nn.Module):
         return None
-    name = onnxruntime.InferenceSession(case.model).get_inputs()[0].name
-    with tempfile.TemporaryDirectory() as folder:
-        prepared, whole = Path(folder) / "prepared.onnx", Path(folder) / "int8.onnx"
-        quant_pre_process(case.model, prepared, skip_symbolic_shape=True)
-        # By channel it fails on text-magika: a bias of all zeros has one scale there, not one for each channel.
-        quantize_static(
-            prepared, whole, Reader(name, samples), QuantFormat.QDQ, per_channel="magika" not in case.name,
-            activation_type=QuantType.QInt8, weight_type=QuantType.QInt8,
-        )  # fmt: skip
-        return original(replace(case, model=whole))
+    # By channel it fails on text-magika: a bias of all zeros has one scale there, not one for each channel.
+    whole = quantised(case.model.read_bytes(), samples, per_channel="magika" not in case.name)
+    return of_session(whole, case.constant_inputs)
 
 
 def accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:

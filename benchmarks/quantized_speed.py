@@ -9,7 +9,6 @@ counts.
 
 import json
 import statistics
-import tempfile
 import time
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -19,8 +18,7 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
-from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.quantization import QuantFormat, QuantType
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -30,7 +28,7 @@ from benchmarks.compare import REST_S
 from benchmarks.engines import Engine, OnnxRuntime, Prunus, to_onnx
 from benchmarks.machine import caption, processor, versions
 from benchmarks.networks import NETWORKS
-from benchmarks.quantization import Reader
+from benchmarks.onnxruntime_int8 import quantised
 from benchmarks.tuning import time_ms
 from prunus.targets import load_target
 
@@ -73,25 +71,13 @@ def calibration(x: Tensor) -> Tensor:
     return samples
 
 
-def onnxruntime_forms(model: bytes, samples: np.ndarray, *, fewer_bits: bool) -> dict[str, Path | bytes]:
-    """Return ONNX Runtime's static int8 in all its forms, weights by channel.
-
-    Args:
-        fewer_bits: weights have 7 bits, as ONNX Runtime wants it on processors whose sums of products saturate.
-    """
-    forms: dict[str, Path | bytes] = {}
-    with tempfile.TemporaryDirectory() as folder:
-        source, prepared = Path(folder, "model.onnx"), Path(folder, "prepared.onnx")
-        source.write_bytes(model)
-        quant_pre_process(source, prepared, skip_symbolic_shape=True)
-        for form, activations in product(QuantFormat, (QuantType.QInt8, QuantType.QUInt8)):
-            path = Path(folder, "quantised.onnx")
-            quantize_static(
-                prepared, path, Reader("x", samples), form, per_channel=True, reduce_range=fewer_bits,
-                activation_type=activations, weight_type=QuantType.QInt8,
-            )  # fmt: skip
-            forms[f"{form}, {activations}"] = path.read_bytes()
-    return forms
+def onnxruntime_forms(model: bytes, samples: np.ndarray) -> dict[str, bytes]:
+    """Return ONNX Runtime's static int8 in all its forms, weights by channel and with the bits for this machine."""
+    fewer_bits = not load_target("native").has("avx512vnni")
+    return {
+        f"{form}, {activations}": quantised(model, samples, form=form, activations=activations, fewer_bits=fewer_bits)
+        for form, activations in product(QuantFormat, (QuantType.QInt8, QuantType.QUInt8))
+    }
 
 
 def check(engine: Engine, expected: np.ndarray) -> None:
@@ -123,7 +109,7 @@ def compare(network: str, *, target: str, bits: int, rounds: int, seconds: float
         for name, quantize in (("float32", None), ("int8", whole))
     }
     model = to_onnx(module, x)
-    forms = onnxruntime_forms(model, samples.numpy(), fewer_bits=not load_target("native").has("avx512vnni"))
+    forms = onnxruntime_forms(model, samples.numpy())
     engines["ort float32"] = OnnxRuntime(model, x.numpy(), threads=1)
     engines |= {form: OnnxRuntime(bytes_, x.numpy(), threads=1) for form, bytes_ in forms.items()}
     for engine in engines.values():

@@ -14,6 +14,8 @@ from prunus.manifest import CompressionStep
 from prunus.targets import Target
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from prunus.passes.evaluation import Evaluate
     from prunus.passes.graph import Graph
     from prunus.passes.recovery import Batches, Distill
@@ -31,6 +33,7 @@ def compress(
     graph: "Graph",
     *,
     target: Target,
+    example_inputs: "Sequence[Tensor] | None" = None,
     prune: Prune | None = None,
     low_rank: LowRank | None = None,
     quantize: Quantize | None = None,
@@ -50,6 +53,7 @@ def compress(
     Args:
         graph: any imported graph; it and its parameters stay as they are.
         target: decides over the bits of integer weights and over latencies.
+        example_inputs: what passes are checked on, one tensor for each placeholder; random numbers by default.
         prune, low_rank, quantize: what to do, in this order; see `prunus.Prune`, `prunus.LowRank`, `prunus.Quantize`.
         calibration: batches of inputs without labels, for importance and distillation; those of `quantize` by default.
         fine_tune: trains a module in place after pruning, after factorising and, with `Quantize(training="lsq")`, when
@@ -71,7 +75,7 @@ def compress(
         raise InputError(f"fine_tune={fine_tune!r}", expected='a function that trains a module, or "distill"')
     lesson = Distill(seed=seed) if fine_tune == "distill" else fine_tune if isinstance(fine_tune, Distill) else None
     trainer = fine_tune if callable(fine_tune) else None
-    original = run_passes(graph, CANONICAL)
+    original = run_passes(graph, CANONICAL, example_inputs)
     given = calibration if calibration is not None else quantize.calibration if quantize is not None else None
     samples = None if given is None else list(given)
     if samples is not None and quantize is not None and quantize.calibration is given:
@@ -79,7 +83,8 @@ def compress(
     contract = Contract(
         original, evaluate, max_drop=max_drop, robustness=robustness, max_robust_drop=max_robust_drop
     )  # fmt: skip
-    chain = _Chain(original, target, samples, lesson, trainer, contract, progress or (lambda step, done, total: None))
+    tell = progress or (lambda step, done, total: None)
+    chain = _Chain(original, target, example_inputs, samples, lesson, trainer, contract, tell)
     if prune is not None:
         chain.prune(prune)
     if low_rank is not None:
@@ -97,6 +102,7 @@ class _Chain:
         self,
         original: "Graph",
         target: Target,
+        examples: "Sequence[Tensor] | None",
         samples: list[Any] | None,
         lesson: "Distill | None",
         trainer: Callable[[Any], None] | None,
@@ -107,7 +113,7 @@ class _Chain:
         self.target, self.contract = target, contract
         self.lesson, self.trainer = lesson, trainer
         self.progress = progress
-        self.samples = samples
+        self.examples, self.samples = examples, samples
         self.rows = [self._row("original", original, contract.baseline)]
 
     def prune(self, config: Prune) -> None:
@@ -162,7 +168,7 @@ class _Chain:
             verdict = self.contract.judge(smaller)
             breach = self.contract.breach(verdict)
             if ranked is None:
-                folded = run_passes(self.graph, FOLD)
+                folded = run_passes(self.graph, FOLD, self.examples)
                 ranked = [name for name, _ in rank_layers(folded, config, self.target)] if breach else []
             if not breach or len(kept) == len(ranked):
                 break
@@ -185,7 +191,7 @@ class _Chain:
         from prunus.passes.quantize import convert, freeze_batch_norm, prepare_training, quantize
 
         if config.training is None:
-            return quantize(run_passes(self.graph, FOLD), config, target=self.target)
+            return quantize(run_passes(self.graph, FOLD, self.examples), config, target=self.target)
         # Training moves the weights that the prepared graph shares with its source.
         prepared = prepare_training(copy.deepcopy(self.graph), config, target=self.target)
         lesson = self.lesson

@@ -92,9 +92,9 @@ def compile(
     chain = [*passes, *default_passes()]
     if prune is not None or low_rank is not None or quantize is not None:
         graph = compress(
-            run_passes(graph, passes, examples), target=machine, prune=prune, low_rank=low_rank,
-            quantize=quantize, calibration=calibration, fine_tune=fine_tune, evaluate=evaluate, max_drop=max_drop,
-            robustness=robustness, max_robust_drop=max_robust_drop, seed=seed, progress=tell,
+            run_passes(graph, passes, examples), target=machine, example_inputs=examples, prune=prune,
+            low_rank=low_rank, quantize=quantize, calibration=calibration, fine_tune=fine_tune, evaluate=evaluate,
+            max_drop=max_drop, robustness=robustness, max_robust_drop=max_robust_drop, seed=seed, progress=tell,
         )  # fmt: skip
         chain = default_passes()
     records: list[PassRecord] = []

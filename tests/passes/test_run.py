@@ -1,5 +1,6 @@
 """The runner checks graph and numbers after each pass and says which pass broke what."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -164,6 +165,29 @@ def test_noise_is_no_error() -> None:
         return tidy(graph)
 
     assert run_passes(import_torch(Ill(), (torch.randn(99),)), [regroup])
+
+
+def test_jumps_are_no_error() -> None:
+    """Where rounding decides over a jump, float64 may agree by luck; moving inputs and weights a little tells."""
+
+    class Jump(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.floor(x * 3)
+
+    def scale(factor: float) -> Callable[[Graph], Graph]:
+        def regroup(graph: Graph) -> Graph:
+            for node in calls(graph, aten.mul.Tensor):
+                node.update_arg(1, factor)
+            return tidy(graph)
+
+        return regroup
+
+    x = torch.full((99,), 1 / 3)
+    graph = import_torch(Jump(), (x,))
+    rounded = float(torch.nextafter(torch.tensor(3.0), torch.tensor(0.0)))
+    assert torch.equal(run_passes(graph, [scale(rounded)], (x,))(x)[0], torch.zeros(99))
+    with pytest.raises(PassError, match="changed the outputs"):
+        run_passes(graph, [scale(30)], (x,))
 
 
 def test_graph_pass_keeps_its_budget() -> None:
