@@ -12,7 +12,7 @@ from prunus.passes.fake_quantization import FAKE, fake_of
 from prunus.passes.graph import Graph, aten, calls, is_op, only_user
 from prunus.passes.layers import LINEAR
 from prunus.passes.quantize.kinds import CONV, LIMITS
-from prunus.passes.quantize.watch import watch
+from prunus.passes.quantize.watch import watch_together
 from prunus.passes.recovery import Batches
 
 SAMPLES = 64
@@ -35,21 +35,18 @@ def measure_precision(
     layers = [node for node in calls(rounded) if node.name in floats or _weight_bits(node)]
     ends = {layer: _end(layer) for layer in layers}
     values = {layer: _value_before(end) for layer, end in ends.items()}
-    expected: dict[str, list[Tensor]] = {node.name: [] for node in values.values()}
-    signal, noise = dict.fromkeys(expected, 0.0), dict.fromkeys(expected, 0.0)
+    names = {ends[layer].name: values[layer].name for layer in layers}
+    expected: dict[str, Tensor] = {}
+    signal, noise = dict.fromkeys(names.values(), 0.0), dict.fromkeys(names.values(), 0.0)
 
     def keep(name: str, found: Tensor) -> None:
-        expected[name].append(found)
+        expected[name] = found
         signal[name] += float(found.double().square().sum())
 
-    watch(original, some, expected, keep)
-    names = {ends[layer].name: values[layer].name for layer in layers}
-
     def compare(name: str, found: Tensor) -> None:
-        truth = expected[names[name]].pop(0).double()
-        noise[names[name]] += float((truth - found.double()).square().sum())
+        noise[names[name]] += float((expected[names[name]].double() - found.double()).square().sum())
 
-    watch(rounded, some, names, compare)
+    watch_together([(original, names.values(), keep), (rounded, names, compare)], some)
     rows = []
     for layer in layers:
         name = values[layer].name

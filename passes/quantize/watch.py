@@ -1,6 +1,6 @@
 """Run calibration samples through a graph and look at values on the way."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import torch
@@ -39,13 +39,25 @@ def watch(graph: Graph, batches: Batches, names: Iterable[str], see: See) -> Non
     Raises:
         InputError: samples that do not fit the graph's inputs, or too few to fill its batch.
     """
-    tensors = check_samples(graph, batches)
-    opened = open_batch(graph)
-    size = PORTION if opened is not None else shape(inputs(graph)[0])[0]
-    runner = Watch(graph if opened is None else opened, names, see)
+    watch_together([(graph, names, see)], batches)
+
+
+def watch_together(watched: Sequence[tuple[Graph, Iterable[str], See]], batches: Batches) -> None:
+    """Run graphs of the same inputs in turns, one portion of the samples after the other, each as `watch` does.
+
+    All see the same portions.
+    """
+    graphs = [graph for graph, _, _ in watched]
+    tensors, size = check_samples(graphs[0], batches), shape(inputs(graphs[0])[0])[0]
+    opened = [graph for graph in map(open_batch, graphs) if graph is not None]
+    together = len(opened) == len(graphs)
+    runners = [
+        Watch(graph, names, see) for graph, (_, names, see) in zip(opened if together else graphs, watched, strict=True)
+    ]
     with torch.no_grad():
-        for portion in _portions(tensors, size, whole=opened is None):
-            runner.run(*portion)
+        for portion in _portions(tensors, PORTION if together else size, whole=not together):
+            for runner in runners:
+                runner.run(*portion)
 
 
 def check_samples(graph: Graph, batches: Batches) -> tuple[Tensor, ...]:

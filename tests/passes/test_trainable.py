@@ -35,6 +35,28 @@ def test_large_numbers_round_differently_in_batches() -> None:
     assert canonical(torch.nn.Sequential(*layers), (torch.randn(1, 256),)).any_batch
 
 
+class Chaos(torch.nn.Module):
+    """Magnifies the last bit, in which batches differ, to the size of its output."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(257, 65)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.sin(1e7 * self.linear(x)).reshape(1, 5, 13)
+
+
+def test_magnified_rounding_does_not_close_the_batch() -> None:
+    torch.manual_seed(0)
+    trainable = canonical(Chaos(), (torch.randn(1, 257),))
+    assert trainable.any_batch
+    batch = torch.randn(7, 257)
+    with torch.no_grad():
+        assert (trainable(batch) - torch.cat([trainable(x) for x in batch.split(1)])).abs().max() > 0.01
+        exact, batch = trainable.double(), batch.double()
+        torch.testing.assert_close(exact(batch), torch.cat([exact(x) for x in batch.split(1)]))
+
+
 class Picks(torch.nn.Module):
     """Picks by sample: a mask, as language models write it, positions from a table, and what stands at the largest."""
 
