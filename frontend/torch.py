@@ -136,7 +136,8 @@ def _copy(tensor: torch.Tensor, copies: dict[int, torch.Tensor]) -> torch.Tensor
     """Copy a tensor once, so that shared weights stay shared."""
     if id(tensor) not in copies:
         copy = tensor.detach().clone(memory_format=torch.contiguous_format).cpu()
-        copies[id(tensor)] = torch.nn.Parameter(copy) if isinstance(tensor, torch.nn.Parameter) else copy
+        trainable = isinstance(tensor, torch.nn.Parameter) and (copy.is_floating_point() or copy.is_complex())
+        copies[id(tensor)] = torch.nn.Parameter(copy) if trainable else copy
     return copies[id(tensor)]
 
 

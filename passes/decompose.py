@@ -127,10 +127,15 @@ def _trace(emit: Emitter, node: Node, kept: frozenset[torch._ops.OpOverload]) ->
     except Exception as error:
         no(f"PyTorch's decomposition of {node.target} cannot be traced: {error}", node)
         return None
-    if any(inner.target is node.target for inner in traced.graph.nodes):
+    if any(inner.target is node.target or _is_primitive(inner) for inner in traced.graph.nodes):
         no(f"there is no decomposition of {node.target}", node)
         return None
     return _inline(emit, traced, read)
+
+
+def _is_primitive(node: Node) -> bool:
+    """Tell whether a node calls what PyTorch lowers ATen to, which no graph of ours holds."""
+    return getattr(node.target, "namespace", "") == "prims"
 
 
 @functools.cache

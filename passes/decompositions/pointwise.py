@@ -143,6 +143,44 @@ def other_logarithm(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
     return emit(aten.mul.Tensor, emit(aten.log.default, emit.cast(call.self, value(node).dtype)), 1 / math.log(base))
 
 
+@rule(aten.asinh.default)
+def inverse_sinh(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
+    """asinh(x) --> sign(x) * log1p(a + a^2 / (1 + sqrt(1 + a^2))), a = abs(x): exact near 0, where log(1 + ...) is not
+
+    The quotient is a / (1 / a + sqrt(1 + 1 / a^2)), so that no square overflows.
+    """
+    x = emit.cast(call.self, value(node).dtype)
+    size = emit(aten.abs.default, x)
+    inverse = emit(aten.reciprocal.default, size)
+    root = emit(aten.sqrt.default, emit(aten.add.Tensor, emit(aten.mul.Tensor, inverse, inverse), 1.0))
+    quotient = emit(aten.div.Tensor, size, emit(aten.add.Tensor, inverse, root))
+    return emit(
+        aten.mul.Tensor, emit(aten.sign.default, x), emit(aten.log1p.default, emit(aten.add.Tensor, size, quotient))
+    )
+
+
+@rule(aten.acosh.default)
+def inverse_cosh(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
+    """acosh(x) --> log1p(d + sqrt(d) * sqrt(d + 2)), d = x - 1: exact near 1, and no square overflows"""
+    past = emit(aten.sub.Tensor, emit.cast(call.self, value(node).dtype), 1.0)
+    roots = (emit(aten.sqrt.default, factor) for factor in (past, emit(aten.add.Tensor, past, 2.0)))
+    return emit(aten.log1p.default, emit(aten.add.Tensor, past, emit(aten.mul.Tensor, *roots)))
+
+
+@rule(aten.atanh.default)
+def inverse_tanh(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
+    """atanh(x) --> (log1p(x) - log1p(-x)) / 2"""
+    x = emit.cast(call.self, value(node).dtype)
+    parts = (emit(aten.log1p.default, side) for side in (x, emit(aten.neg.default, x)))
+    return emit(aten.mul.Tensor, emit(aten.sub.Tensor, *parts), 0.5)
+
+
+@rule(aten.erfc.default, aten.special_erfc.default)
+def erfc(emit: Emitter, node: Node, call: SimpleNamespace) -> Node:
+    """erfc(x) --> 1 - erf(x), whose tail is as small as float32 is exact near 1"""
+    return emit(aten.sub.Tensor, 1.0, emit(aten.erf.default, emit.cast(call.self, value(node).dtype)))
+
+
 @rule(aten.clamp.default, aten.clamp_min.default, aten.clamp_max.default, aten.clip.default, aten.hardtanh.default,
       aten.relu6.default)  # fmt: skip
 def clamp(emit: Emitter, node: Node, call: SimpleNamespace) -> Node | None:

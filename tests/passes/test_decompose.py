@@ -53,6 +53,13 @@ def test_what_nothing_decomposes_stays_with_a_reason(formula, reasons) -> None:
     assert "no decomposition of aten.sort.default" in reasons(graph)
 
 
+def test_no_graph_holds_primitives(formula, reasons) -> None:
+    """What PyTorch takes apart into `prims` only stays as it was, for whoever has a kernel to say so."""
+    graph = run_passes(import_torch(formula(torch.special.bessel_j0), (torch.randn(5),)), [decompose])
+    assert [str(node.target) for node in left_over(graph)] == ["aten.special_bessel_j0.default"]
+    assert "no decomposition of aten.special_bessel_j0.default" in reasons(graph)
+
+
 def test_layers_stay_trainable() -> None:
     module = nn.Sequential(nn.Conv2d(3, 4, 3, padding="same"), nn.BatchNorm2d(4), nn.Dropout(0.1), nn.PReLU(4)).eval()
     graph = decompose(import_torch(module, (torch.randn(2, 3, 5, 5),)))

@@ -110,8 +110,8 @@ def _rows_first(graph: Graph, node: Node) -> tuple[Node, Tensor] | None:
         call = arguments(node)
         steps, scale = call.x, evaluate(graph, call.scale)
         return (steps, scale) if call.dim == 0 and get_constant(graph, steps) is not None else None
-    if is_op(node, aten.permute.default, aten.t.default) and is_op(
-        data(node)[0], quantized.dequantize_channels.default
+    if is_op(node, aten.permute.default, aten.t.default) and any(
+        is_op(source, quantized.dequantize_channels.default) for source in data(node)
     ):
         call = arguments(data(node)[0])
         values = get_constant(graph, call.x)
