@@ -143,3 +143,19 @@ def test_weights_that_are_no_numbers() -> None:
         module[0].weight[0, 0, 0, 0] = float("nan")
     with pytest.raises(ImportModelError, match=r"0\.weight \(1 of 189\)"):
         import_model(module, example_inputs=(X,))
+
+
+class Counted(nn.Module):
+    """Holds a number that is a parameter, as modules of other libraries do, for the sake of their state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = nn.Parameter(torch.tensor([2, 3, 5]), requires_grad=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * self.count
+
+
+def test_parameters_that_are_integers() -> None:
+    graph = import_model(Counted(), example_inputs=(torch.ones(2, 3),))
+    assert graph(torch.ones(2, 3))[0].tolist() == [[2, 3, 5]] * 2

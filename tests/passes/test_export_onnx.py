@@ -1,5 +1,6 @@
 """Graphs as ONNX files, run by ONNX Runtime."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +59,20 @@ def test_resizing(options: dict[str, Any], tmp_path: Path) -> None:
 
     inputs = (torch.randn(1, 3, 7, 5),)
     assert_same_in_onnxruntime(run_passes(import_model(Resizing(), example_inputs=inputs), DEFAULT), inputs, tmp_path)
+
+
+@pytest.mark.parametrize("function", [
+    torch.expm1, torch.sinh, torch.cosh, torch.trunc, torch.nn.functional.selu, torch.asinh, torch.erfc,
+    lambda x: torch.nn.functional.celu(x, 0.7), lambda x: (x > 0) ^ (x < 0.5),
+    lambda x: torch.nn.functional.rms_norm(x, (7, 5), 1 + torch.ones(7, 5)), lambda x: x.int() // 2,
+])  # fmt: skip
+def test_operators_in_other_words(function: Callable[[torch.Tensor], torch.Tensor], tmp_path: Path) -> None:
+    class Applied(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return function(x)
+
+    inputs = (3 * torch.randn(1, 3, 7, 5),)
+    assert_same_in_onnxruntime(run_passes(import_model(Applied(), example_inputs=inputs), DEFAULT), inputs, tmp_path)
 
 
 def test_operator_that_onnx_lacks(tmp_path: Path) -> None:
