@@ -44,6 +44,7 @@ CANONICAL: list[Pass] = [
 FOLD: list[Pass] = [
     remove_dropout,
     split_recurrent,
+    fold_constants,
     fold_batchnorm,
     fold_affine,
     fold_constants,

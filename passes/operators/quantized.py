@@ -243,7 +243,7 @@ def qlookup(x: Tensor, table: Tensor) -> Tensor:
         x: int8, any shape.
         table: (256,) int8.
     """
-    return table[x.long() + 128]
+    return table[x.contiguous().long() + 128]
 
 
 @qlookup.register_fake
@@ -369,8 +369,11 @@ def _in_float32(sums: Tensor) -> Tensor:
 
 
 def _to_int8(steps: Tensor, zero_point: int, low: int, high: int) -> Tensor:
-    """Round, clamp and move float32 steps; clamping in front of the zero point keeps everything exact."""
-    return (torch.round(steps).clamp(low - zero_point, high - zero_point) + zero_point).to(torch.int8)
+    """Round, clamp and move float32 steps; clamping in front of the zero point keeps everything exact.
+
+    The result is contiguous: PyTorch pools int8 whose channels are last in memory only up to 127 elements.
+    """
+    return (torch.round(steps).clamp(low - zero_point, high - zero_point) + zero_point).to(torch.int8).contiguous()
 
 
 def _float32(scalar: float) -> Tensor:

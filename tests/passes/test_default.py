@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from prunus.frontend.torch import import_torch
 from prunus.passes import CANONICAL, DEFAULT, FOLD, fuse, left_over, run_passes, show
@@ -9,6 +10,7 @@ from prunus.passes.graph import aten, calls
 from prunus.passes.run import pass_name
 from tests.comparison import assert_close
 from tests.networks import FAMILIES
+from tests.networks.blocks import settle
 from tests.passes.groups import check_groups
 
 VIEWS = {aten.view.default, aten.flatten.using_ints, aten.transpose.int, aten.t.default, aten.unsqueeze.default}
@@ -47,3 +49,25 @@ def test_canonical_graphs_can_be_trained(name: str) -> None:
     graph(*inputs)[0].square().sum().backward()
     assert all(parameter.grad is not None for parameter in graph.parameters())
     assert sum(p.numel() for p in graph.parameters()) == sum(p.numel() for p in module.parameters())
+
+
+class ChannelsLast(nn.Module):
+    """Normalises features where other frameworks keep them, last, between convolutions whose weights are computed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.utils.parametrizations.weight_norm(nn.Conv2d(3, 5, 3))
+        self.mean, self.scale = (nn.Parameter(torch.rand(5) + 0.5) for _ in range(2))
+        self.last = nn.utils.parametrizations.weight_norm(nn.Conv2d(5, 4, 1))
+        self.norm = nn.BatchNorm2d(4)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = (self.first(x).permute(0, 2, 3, 1) - self.mean) * self.scale
+        return self.norm(self.last(y.permute(0, 3, 1, 2).relu()))
+
+
+def test_constants_that_are_computed_fold_into_layers() -> None:
+    module, inputs = settle(ChannelsLast()), (torch.randn(1, 3, 7, 6),)
+    graph = run_passes(import_torch(module, inputs), DEFAULT, inputs)
+    assert_close(module, inputs, graph(*inputs))
+    assert [node.target for node in calls(graph)] == [aten.conv2d.default, aten.relu.default, aten.conv2d.default]

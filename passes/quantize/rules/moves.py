@@ -6,8 +6,9 @@ from torch.fx import Node
 
 from prunus.passes.arguments import arguments
 from prunus.passes.emit import Emitter
-from prunus.passes.graph import Graph, aten, get_constant
+from prunus.passes.graph import Graph, aten, get_constant, is_op
 from prunus.passes.operators.quantized import quantize as quantize_reference
+from prunus.passes.quantize.kinds import data
 from prunus.passes.quantize.qdq import (
     QUANTIZE,
     Source,
@@ -20,12 +21,29 @@ from prunus.passes.quantize.qdq import (
     source_of,
 )
 from prunus.passes.quantize.tables import requantizing
+from prunus.passes.reasons import no
 
-
-@qdq_rule(
+_VIEWS = (
     aten.reshape.default, aten.permute.default, aten.slice.Tensor, aten.select.int, aten.expand.default,
-    aten.max_pool2d.default, aten.amax.default,
 )  # fmt: skip
+
+
+@qdq_rule(aten.max_pool2d.default)
+def max_pool(graph: Graph, node: Node) -> bool:
+    """max_pool2d(dequantize(x)) --> dequantize(max_pool2d(x)), unless x may have its channels last in memory.
+
+    PyTorch pools such int8 only up to 127 elements.
+    """
+    x = source_of(node.args[0])
+    read = None if x is None else x.node
+    while read is not None and is_op(read, *_VIEWS):
+        if is_op(read, aten.permute.default):
+            return no("PyTorch pools integers only where their channels are not last in memory", node)
+        read = data(read)[0]
+    return move(graph, node)
+
+
+@qdq_rule(*_VIEWS, aten.amax.default)
 def move(graph: Graph, node: Node) -> bool:
     """max_pool2d(dequantize(x)) --> dequantize(max_pool2d(x))"""
     x = source_of(node.args[0])

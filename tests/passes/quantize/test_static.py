@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn import functional
 
 from benchmarks.accuracy import original
 from benchmarks.quantization import accuracy, answers, calibration_samples, of_onnxruntime
@@ -16,7 +17,8 @@ from prunus.errors import InputError, QuantizeError
 from prunus.frontend import import_model
 from prunus.frontend.torch import import_torch
 from prunus.passes import DEFAULT, Graph, run_passes
-from prunus.passes.graph import calls
+from prunus.passes.graph import aten, calls, value
+from prunus.passes.numbers import largest_error
 from prunus.passes.quantize import quantize
 from tests.passes.quantize.networks import BY_NAME, everywhere, samples
 
@@ -68,6 +70,56 @@ def test_constant_activations_work() -> None:
     whole = quantize(graph, Quantize(calibration=[x], where="everywhere"))
     with torch.no_grad():
         assert torch.allclose(graph(x)[0], whole(x)[0], atol=1e-3)
+
+
+class Pooled(nn.Module):
+    """Pools what may have its channels last in memory; with `turned` because the network itself says so."""
+
+    def __init__(self, turned: bool) -> None:
+        super().__init__()
+        self.turned = turned
+        self.first, self.last = nn.Conv2d(3, 15 if turned else 13, 3), nn.Conv2d(13, 4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        y = torch.relu(self.first(x))
+        if self.turned:
+            y = y.permute(0, 3, 2, 1)[:, :, :, 1:]
+        return self.last(torch.max_pool2d(y, 2)).mean((2, 3))
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_pooling_with_channels_last(turned: bool) -> None:
+    """PyTorch itself pools such integers only up to 127 elements."""
+    torch.manual_seed(0)
+    x = torch.randn(4, 3, 29, 15).to(memory_format=torch.channels_last)
+    graph = graph_of(Pooled(turned), x)
+    whole = quantize(graph, Quantize(calibration=[x], where="everywhere"))
+    (pool,) = calls(whole, aten.max_pool2d.default)
+    assert value(pool).dtype == (torch.float32 if turned else torch.int8)
+    with torch.no_grad():
+        assert largest_error(graph(x)[0], whole(x)[0]) < 0.03
+        assert torch.equal(whole(x)[0], whole(x.contiguous())[0])
+
+
+class PermutedWeights(nn.Module):
+    """Keeps the weights of a convolution as other frameworks do: height, width, inputs, outputs."""
+
+    kernel: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("kernel", torch.randn(3, 3, 5, 7))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return functional.conv2d(x, self.kernel.permute(3, 2, 0, 1))
+
+
+def test_weights_that_are_permuted() -> None:
+    x = torch.randn(4, 5, 9, 8)
+    graph = graph_of(PermutedWeights(), x)
+    whole = quantize(graph, Quantize(calibration=[x], where="everywhere"))
+    with torch.no_grad():
+        assert largest_error(graph(x)[0], whole(x)[0]) < 0.03
 
 
 def test_no_rows_give_no_results() -> None:
