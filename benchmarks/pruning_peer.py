@@ -4,7 +4,7 @@ python -m benchmarks.pruning_peer --data FOLDER
 
 Both measure importance on the same 64 training samples, Torch-Pruning's first-order Taylor expansion with their labels,
 that of Prunus without; both spread the cut over the network as they see fit, Torch-Pruning also evenly over all layers.
-Then the original teaches either, in the same way.
+Batch norms of either are measured anew on those samples. Then the original teaches either, in the same way.
 """
 
 import copy
@@ -27,7 +27,7 @@ from benchmarks.pruning import Data, Models, Seeds, Trained, trained_models
 from benchmarks.trained import DATA, tensors
 from prunus.passes import CANONICAL, Graph, run_passes
 from prunus.passes.prune import plan_pruning, prune
-from prunus.passes.recovery import Batches, Distill, distill
+from prunus.passes.recovery import Batches, Distill, distill, recalibrate_batchnorm
 
 # Torch-Pruning cuts in steps of a hundredth of the channels, until few enough multiplications are left.
 STEPS = 100
@@ -73,7 +73,8 @@ def by_torch_pruning(importance: str, everywhere: bool, model: Trained, share: f
             nn.functional.cross_entropy(module(samples), labels).backward()
         pruner.step()
         left = count(module, x)[0]
-    return run_passes(prunus.import_model(module, example_inputs=(x,)), CANONICAL)
+    graph = run_passes(prunus.import_model(module, example_inputs=(x,)), CANONICAL)
+    return recalibrate_batchnorm(graph, Batches(model.few))
 
 
 def _importance(name: str) -> Any:

@@ -39,13 +39,13 @@ def max_pool(graph: Graph, node: Node) -> bool:
     while read is not None and is_op(read, *_VIEWS):
         if is_op(read, aten.permute.default):
             return no("PyTorch pools integers only where their channels are not last in memory", node)
-        read = data(read)[0]
+        read = next(iter(data(read)), None)
     return move(graph, node)
 
 
 @qdq_rule(*_VIEWS, aten.amax.default)
 def move(graph: Graph, node: Node) -> bool:
-    """max_pool2d(dequantize(x)) --> dequantize(max_pool2d(x))"""
+    """permute(dequantize(x)) --> dequantize(permute(x))"""
     x = source_of(node.args[0])
     if x is None:
         return False
