@@ -19,7 +19,8 @@ trainable.
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.importer import import_onnx
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import Results, Value, dtype_of, rank_of, shape_of
+from prunus.frontend.onnx.values import Results
+from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 
 __all__ = [
     "Builder",

@@ -1,102 +1,40 @@
-"""The builder that rules write the graph with: it evaluates what is constant and records the rest."""
+"""The builder of ONNX rules: it goes through a model's nodes and keeps their values by name."""
 
-import operator
 from collections import ChainMap, Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import onnx
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Node
-from torch.fx.node import map_aggregate, map_arg
-from torch.utils._pytree import tree_leaves
 
 from prunus.errors import ImportModelError, PrunusError
-from prunus.frontend.onnx.constants import Constants
-from prunus.frontend.onnx.names import dotted, identifier, module_of
+from prunus.frontend.builder import GraphBuilder
+from prunus.frontend.names import dotted
+from prunus.frontend.onnx.names import is_anonymous, module_of
 from prunus.frontend.onnx.order import captures, in_order
-from prunus.frontend.onnx.size import check_constant_size
 from prunus.frontend.onnx.table import Operation, domain_key, find_rule
 from prunus.frontend.onnx.tensors import TensorReader
-from prunus.frontend.onnx.values import Results, Value, dtype_of
-from prunus.passes.graph import Graph
+from prunus.frontend.onnx.values import Results
+from prunus.frontend.values import Value
 
 
-class Builder:
-    """Builds one graph.
-
-    Attributes:
-        graph: the graph so far.
-        constants: what gives weights their names and nodes.
-    """
+class Builder(GraphBuilder):
+    """Builds the graph of one ONNX model."""
 
     def __init__(self, opsets: Mapping[str, int], tensors: TensorReader) -> None:
-        self.graph = Graph(torch.nn.Module(), torch.fx.Graph())
-        self._mode = FakeTensorMode()
-        self.constants = Constants(self.graph, self._mode)
+        super().__init__()
         self._opsets, self._tensors = opsets, tensors
         self._values: ChainMap[str, Any] = ChainMap()
         self._uses: Counter[Node] = Counter()
-        self._operation: Operation | None = None
-
-    def call(self, target: Any, *args: Any, **kwargs: Any) -> Value:
-        """Call an operator with one result.
-
-        Args:
-            target: overload of an `aten` operator, `aten.relu.default`.
-            args, kwargs: its arguments; values may be constants or nodes, also inside lists.
-
-        Returns:
-            A constant if all values are constant, else a node.
-        """
-        result = self._apply(target, args, kwargs)
-        assert isinstance(result, (torch.Tensor, Node))
-        return result
-
-    def call_many(
-        self, target: Any, *args: Any, shapes: Sequence[tuple[int, ...]] | None = None, **kwargs: Any
-    ) -> tuple[Value, ...]:
-        """Call an operator with several results.
-
-        Args:
-            shapes: those of the results, all of the dtype of the first argument; else they are worked out. Recurrent
-                networks give them, because PyTorch goes through every time step to find them.
-        """
-        result = self._apply(target, args, kwargs, shapes)
-        if not isinstance(result, Node):
-            return tuple(result)
-        items = []
-        for index, described in enumerate(result.meta["val"]):
-            item = self.graph.graph.create_node("call_function", operator.getitem, (result, index), name="getitem")
-            item.meta["val"] = described
-            items.append(item)
-        return tuple(items)
-
-    def parameter(self, value: Value | None, role: str = "weight") -> Value | None:
-        """Return the node of a trainable parameter for a float constant; other values as they are.
-
-        Args:
-            role: last part of the name (`weight`, `bias`) where the file has no name that says something.
-        """
-        if not isinstance(value, torch.Tensor):
-            return value
-        return self.constants.node(value, parameter=True, name=self._named(role))
 
     def used_once(self, value: Node) -> bool:
         """Tell whether one ONNX node at most reads `value`, so that it may be absorbed there."""
         return self._uses[value] <= 1
 
-    def placeholder(self, name: str, shape: tuple[int, ...], dtype: torch.dtype) -> None:
-        """Add a model input called `name` in the file."""
-        node = self.graph.graph.placeholder(identifier(name))
-        with self._mode:
-            node.meta["val"] = torch.empty(shape, dtype=dtype)
-        self._values[name] = node
-
-    def set_constant_input(self, name: str, tensor: torch.Tensor) -> None:
-        """Make a model input a constant."""
-        self._values[name] = tensor
+    def set_input(self, name: str, value: Value) -> None:
+        """Give a model input its value: a placeholder, or a constant."""
+        self._values[name] = value
 
     def inline(self, graph: onnx.GraphProto) -> list[Value]:
         """Import a graph and return its outputs: the model's, or a branch, which sees the names around it."""
@@ -104,7 +42,7 @@ class Builder:
         self._values = outer.new_child()
         for initializer in graph.initializer:
             tensor = self._tensors.read(initializer)
-            self.constants.remember(tensor, initializer.name)
+            self._remember(tensor, initializer.name)
             self._values[initializer.name] = tensor
         readers = Counter(name for node in graph.node for name in (*node.input, *captures(node)))
         readers.update(output.name for output in graph.output)
@@ -115,28 +53,33 @@ class Builder:
         return results
 
     def _run(self, node: onnx.NodeProto, readers: Counter[str]) -> None:
-        before, self._operation = self._operation, self._describe(node)
+        operation = self._describe(node)
+        before, self.module = self.module, operation.module
         domain = domain_key(node.domain)
         rule = find_rule(domain, node.op_type, self._opsets.get(domain, 1))
         assert rule is not None, f"{node.op_type} has passed the scan without a rule"
         try:
-            results = _as_list(rule(self, self._operation))
+            results = _as_list(rule(self, operation))
         except PrunusError:
             raise
         except Exception as error:
             raise ImportModelError(
-                f"{self._operation} does not work out: {str(error).splitlines()[0] if str(error) else error!r}",
+                f"{operation} does not work out: {str(error).splitlines()[0] if str(error) else error!r}",
                 expected="inputs, attributes and shapes that fit each other",
                 do="check the file with onnx.checker.check_model(path, full_check=True), and the shapes of the inputs",
             ) from error
-        self._operation = before
+        self.module = before
         for name, result in zip(node.output, results, strict=False):
             self._values[name] = result
             if isinstance(result, Node):
                 self._uses[result] += readers[name]
                 result.meta.setdefault("onnx_node", node.name)
             elif isinstance(result, torch.Tensor):
-                self.constants.remember(result, name)
+                self._remember(result, name)
+
+    def _remember(self, tensor: torch.Tensor, name: str) -> None:
+        """Name a constant as the file does, unless an exporter has invented the name."""
+        self.constants.remember(tensor, "" if is_anonymous(name) else dotted(name))
 
     def _describe(self, node: onnx.NodeProto) -> Operation:
         name = node.name or next((output for output in node.output if output), node.op_type)
@@ -160,38 +103,6 @@ class Builder:
                 "MaxPool) must be unused",
             )
         return self._values[name]
-
-    def _apply(
-        self,
-        target: Any,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        shapes: Sequence[tuple[int, ...]] | None = None,
-    ) -> Any:
-        if not any(isinstance(leaf, Node) for leaf in tree_leaves((args, kwargs))):
-            check_constant_size(target, args, kwargs, self._mode)
-            with torch.no_grad():
-                return target(*args, **kwargs)
-        args, kwargs = map_aggregate((args, kwargs), self._as_argument)
-        name = target.overloadpacket.__name__
-        node = self.graph.graph.create_node("call_function", target, args, kwargs, name=name)
-        with self._mode, torch.no_grad():
-            if shapes is not None:
-                result = [torch.empty(shape, dtype=dtype_of(node.all_input_nodes[0])) for shape in shapes]
-            else:
-                result = target(*map_arg(args, _description), **map_arg(kwargs, _description))
-        node.meta["val"] = tuple(result) if isinstance(result, list) else result
-        return node
-
-    def _as_argument(self, leaf: Any) -> Any:
-        return self.constants.node(leaf, name=self._named("constant")) if isinstance(leaf, torch.Tensor) else leaf
-
-    def _named(self, role: str) -> str:
-        return role if self._operation is None else f"{self._operation.module}.{role}"
-
-
-def _description(node: Node) -> Any:
-    return node.meta["val"]
 
 
 def _as_list(results: Results) -> list[Any]:

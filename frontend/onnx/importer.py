@@ -1,23 +1,20 @@
 """ONNX to the one graph."""
 
-import contextlib
-import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import onnx
 import torch
-from torch.fx import Node
 
 import prunus.frontend.onnx.operators  # noqa: F401  fills the table
 from prunus.errors import InputError, did_you_mean
-from prunus.frontend.finite import check_finite
+from prunus.frontend.builder import without_tracebacks
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.inputs import ModelInput, model_inputs, static_shapes
 from prunus.frontend.onnx.load import load_model
 from prunus.frontend.onnx.scan import check_operators
 from prunus.frontend.onnx.tensors import TensorReader
-from prunus.passes.graph import Graph, tidy
+from prunus.passes.graph import Graph
 
 
 def import_onnx(
@@ -54,30 +51,12 @@ def import_onnx(
     shapes = static_shapes(free, input_shapes or {}, example_inputs)
     builder = Builder(loaded.opsets, TensorReader(loaded.folder))
     for item in free:
-        builder.placeholder(item.name, shapes[item.name], item.dtype)
+        builder.set_input(item.name, builder.placeholder(item.name, shapes[item.name], item.dtype))
     for name, tensor in fixed.items():
-        builder.set_constant_input(name, tensor)
-    with _quiet():
+        builder.set_input(name, tensor)
+    with without_tracebacks():
         results = builder.inline(loaded.proto.graph)
-    graph = builder.graph
-    graph.graph.output(tuple(r if isinstance(r, Node) else builder.constants.node(r) for r in results))
-    graph.meta["input_names"] = [item.name for item in free]
-    graph.meta["output_names"] = [output.name for output in loaded.proto.graph.output]
-    tidy(graph)
-    check_finite(graph)
-    return graph
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep PyTorch from printing a traceback for an error that becomes an `ImportModelError`."""
-    logger = logging.getLogger("torch._subclasses.fake_tensor")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
+    return builder.finish(results, [item.name for item in free], [output.name for output in loaded.proto.graph.output])
 
 
 def _constants(

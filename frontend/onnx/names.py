@@ -1,28 +1,12 @@
-"""Names of the file as names of a state dict, and as identifiers."""
+"""Names that exporters have noted in the file, and those that they have invented."""
 
-import keyword
 import re
 
 import onnx
-import torch
 
-from prunus.passes.graph import Graph
+from prunus.frontend.names import dotted
 
-_ATTRIBUTES = frozenset(dir(Graph(torch.nn.Module(), torch.fx.Graph())))
 _ANONYMOUS = re.compile(r"onnx::.*|\d+|val_\d+|.*_output_\d+|.*Constant_\d+", re.IGNORECASE)
-
-
-def identifier(name: str) -> str:
-    """Return `name` as a Python identifier: `image:0` becomes `image_0`."""
-    cleaned = re.sub(r"\W", "_", name, flags=re.ASCII)
-    return f"_{cleaned}" if not cleaned or cleaned[0].isdigit() or keyword.iskeyword(cleaned) else cleaned
-
-
-def dotted(name: str) -> str:
-    """Return `name` as a path of a state dict: `encoder/layer_0/kernel:0` becomes `encoder.layer_0.kernel_0`."""
-    parts = re.split(r"[./]+|::", name)
-    cleaned = [re.sub(r"\W", "_", part, flags=re.ASCII) for part in parts if part]
-    return ".".join(f"{part}_" if part in _ATTRIBUTES else part for part in cleaned) or "constant"
 
 
 def is_anonymous(name: str) -> bool:

@@ -2,7 +2,7 @@
 
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import Value, rank_of, shape_of
+from prunus.frontend.values import Value, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

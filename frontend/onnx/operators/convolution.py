@@ -3,7 +3,7 @@
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.windows import by_rank, window
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import Value, shape_of
+from prunus.frontend.values import Value, shape_of
 from prunus.passes.graph import aten
 
 _CONVOLUTIONS = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}

@@ -11,7 +11,7 @@ from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.linear import absorb_bias
 from prunus.frontend.onnx.table import Operation, Rule, operator
 from prunus.frontend.onnx.tensors import torch_dtype
-from prunus.frontend.onnx.values import Value, dtype_of, rank_of, scalar_of
+from prunus.frontend.values import Value, dtype_of, rank_of, scalar_of
 from prunus.passes.graph import aten
 
 _UNARY = {

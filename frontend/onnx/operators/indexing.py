@@ -7,7 +7,7 @@ from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.elementwise import cast_value
 from prunus.frontend.onnx.operators.shape import reshaped
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import Value, dtype_of, normalized_axis, rank_of, shape_of
+from prunus.frontend.values import Value, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _REDUCTIONS = {"mul": "prod", "max": "amax", "min": "amin"}

@@ -5,7 +5,7 @@ from torch.fx import Node
 
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import Value, dtype_of, rank_of, shape_of
+from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten, is_op
 
 

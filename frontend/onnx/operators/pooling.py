@@ -7,7 +7,7 @@ import torch
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.windows import Window, by_rank, window
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import Value, dtype_of, rank_of, shape_of
+from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _MAX = {1: aten.max_pool1d.default, 2: aten.max_pool2d.default, 3: aten.max_pool3d.default}

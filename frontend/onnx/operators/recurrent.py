@@ -7,7 +7,8 @@ import torch
 
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import Results, Value, dtype_of, shape_of
+from prunus.frontend.onnx.values import Results
+from prunus.frontend.values import Value, dtype_of, shape_of
 from prunus.passes.graph import aten
 
 _GRU_GATES = (1, 0, 2)  # ONNX: update, reset, hidden; PyTorch: reset, update, hidden

@@ -2,7 +2,8 @@
 
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.onnx.values import TensorSequence, Value, normalized_axis, rank_of, shape_of
+from prunus.frontend.onnx.values import TensorSequence
+from prunus.frontend.values import Value, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

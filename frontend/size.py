@@ -40,7 +40,7 @@ def check_constant_size(target: Any, args: Any, kwargs: Any, mode: FakeTensorMod
         size_bytes = math.prod(int(size) for size in tensor.shape) * tensor.element_size()
         if size_bytes > _LARGEST_BYTES:
             raise UnsafeModel(
-                f"{target} on constants of the file gives {size_bytes} bytes", expected=f"at most {_LARGEST_BYTES}",
+                f"{target} on constants of the model gives {size_bytes} bytes", expected=f"at most {_LARGEST_BYTES}",
                 do="the file is damaged or hostile: export it again",
             )  # fmt: skip
 

@@ -1,10 +1,9 @@
-"""Constants on their way into the graph: each is stored once, under the name it has in the file."""
+"""Constants on their way into the graph: each is stored once, under the name that its model gives it."""
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx import Node
 
-from prunus.frontend.onnx.names import dotted, is_anonymous
 from prunus.passes.graph import Graph, get_constant, set_constant
 
 _Key = tuple[int, torch.dtype, tuple[int, ...], tuple[int, ...]]
@@ -27,7 +26,7 @@ class Constants:
         self._owners: set[str] = set()
 
     def remember(self, tensor: torch.Tensor, name: str) -> None:
-        """Note the name of a tensor; the first name of a piece of memory stays."""
+        """Note the name of a tensor, empty where it has none that says something; the first one of a memory stays."""
         if tensor.numel() and tensor.data_ptr() not in self._names:
             self._names[tensor.data_ptr()] = name
             self._alive.append(tensor)
@@ -36,13 +35,12 @@ class Constants:
         """Return the node that reads `tensor`, as a trainable parameter where `parameter` asks for it.
 
         Args:
-            name: used where the file has no name for it that says something.
+            name: used where no name is known for it.
         """
         key = (tensor.data_ptr(), tensor.dtype, tuple(tensor.shape), tensor.stride())
         node = self._nodes.get(key)
         if node is None:
-            known = self._names.get(tensor.data_ptr(), "")
-            free = self._free(dotted(name if not known or is_anonymous(known) else known))
+            free = self._free(self._names.get(tensor.data_ptr()) or name)
             set_constant(self._graph, free, self._own(tensor))
             node = self._nodes[key] = self._graph.graph.get_attr(free)
             with self._mode:
