@@ -7,11 +7,13 @@ from typing import Any
 import torch
 from torch.fx import Node
 
+from prunus.frontend import arithmetic
+from prunus.frontend.builder import GraphBuilder
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.linear import absorb_bias
 from prunus.frontend.onnx.table import Operation, Rule, operator
 from prunus.frontend.onnx.tensors import torch_dtype
-from prunus.frontend.values import Value, dtype_of, rank_of, scalar_of
+from prunus.frontend.values import Value, dtype_of
 from prunus.passes.graph import aten
 
 _UNARY = {
@@ -50,11 +52,11 @@ _LOGIC = {
     "BitwiseXor": aten.bitwise_xor.Tensor,
 }
 _COMPARISONS = {
-    "Equal": (aten.eq, aten.eq),
-    "Greater": (aten.gt, aten.lt),
-    "GreaterOrEqual": (aten.ge, aten.le),
-    "Less": (aten.lt, aten.gt),
-    "LessOrEqual": (aten.le, aten.ge),
+    "Equal": aten.eq,
+    "Greater": aten.gt,
+    "GreaterOrEqual": aten.ge,
+    "Less": aten.lt,
+    "LessOrEqual": aten.le,
 }
 
 
@@ -66,63 +68,32 @@ def _pair(target: Any) -> Rule:
     return lambda build, op: build.call(target, op.value(0), op.value(1))
 
 
-def _comparison(packet: Any, mirrored: Any) -> Rule:
-    """A number stands on the right: `0 < x` becomes `x > 0`."""
-
-    def rule(build: Builder, op: Operation) -> Value:
-        x, y = op.value(0), op.value(1)
-        if isinstance(x, Node) and (number := scalar_of(y, x)) is not None:
-            return build.call(packet.Scalar, x, number)
-        if isinstance(y, Node) and (number := scalar_of(x, y)) is not None:
-            return build.call(mirrored.Scalar, y, number)
-        return build.call(packet.Tensor, x, y)
-
-    return rule
+def _comparison(packet: Any) -> Rule:
+    return lambda build, op: arithmetic.compare(build, packet, op.value(0), op.value(1))
 
 
 for _name, _target in _UNARY.items():
     operator(_name)(_unary(_target))
 for _name, _target in _LOGIC.items():
     operator(_name)(_pair(_target))
-for _name, (_packet, _mirrored) in _COMPARISONS.items():
-    operator(_name)(_comparison(_packet, _mirrored))
-
-
-def add_values(build: Builder, x: Value, y: Value) -> Value:
-    """Return `x + y`, numbers on the right."""
-    return _commutative(build, aten.add.Tensor, x, y)
-
-
-def multiply_values(build: Builder, x: Value, y: Value) -> Value:
-    """Return `x * y`, numbers on the right."""
-    return _commutative(build, aten.mul.Tensor, x, y)
-
-
-def _commutative(build: Builder, target: Any, x: Value, y: Value) -> Value:
-    if isinstance(y, Node) and (number := scalar_of(x, y)) is not None:
-        return build.call(target, y, number)
-    if isinstance(x, Node) and (number := scalar_of(y, x)) is not None:
-        return build.call(target, x, number)
-    return build.call(target, x, y)
+for _name, _packet in _COMPARISONS.items():
+    operator(_name)(_comparison(_packet))
 
 
 @operator("Add")
 def add(build: Builder, op: Operation) -> Value:
     linear = absorb_bias(build, op.value(0), op.value(1))
-    return linear if linear is not None else add_values(build, op.value(0), op.value(1))
+    return linear if linear is not None else arithmetic.add(build, op.value(0), op.value(1))
 
 
 @operator("Mul")
 def mul(build: Builder, op: Operation) -> Value:
-    return multiply_values(build, op.value(0), op.value(1))
+    return arithmetic.multiply(build, op.value(0), op.value(1))
 
 
 @operator("Sub")
 def sub(build: Builder, op: Operation) -> Value:
-    x, y = op.value(0), op.value(1)
-    if isinstance(y, Node) and (number := scalar_of(x, y)) is not None:
-        return build.call(aten.rsub.Scalar, y, number)
-    return build.call(aten.sub.Tensor, x, _number_or(y, x))
+    return arithmetic.subtract(build, op.value(0), op.value(1))
 
 
 @operator("Div")
@@ -130,10 +101,8 @@ def div(build: Builder, op: Operation) -> Value:
     """Integers are divided towards zero."""
     x, y = op.value(0), op.value(1)
     if not dtype_of(x).is_floating_point:
-        return build.call(aten.div.Tensor_mode, x, _number_or(y, x), rounding_mode="trunc")
-    if isinstance(y, Node) and scalar_of(x, y) == 1:
-        return build.call(aten.reciprocal.default, y)
-    return build.call(aten.div.Tensor, x, _number_or(y, x))
+        return build.call(aten.div.Tensor_mode, x, arithmetic.number_or(y, x), rounding_mode="trunc")
+    return arithmetic.divide(build, x, y)
 
 
 @operator("Mod")
@@ -151,7 +120,7 @@ def power(build: Builder, op: Operation) -> Value:
         result = build.call(aten.pow.Tensor_Scalar, x, y.item())
     else:
         result = build.call(aten.pow.Tensor_Tensor, x, y)
-    return cast_value(build, result, dtype_of(x))
+    return arithmetic.cast(build, result, dtype_of(x))
 
 
 @operator("BitShift")
@@ -169,65 +138,32 @@ def is_inf(build: Builder, op: Operation) -> Value:
     return build.call(aten.eq.Scalar, op.value(0), float("inf") if positive else float("-inf"))
 
 
-def _variadic(combine: Callable[[Builder, Value, Value], Value]) -> Rule:
+def _variadic(combine: Callable[[GraphBuilder, Value, Value], Value]) -> Rule:
     return lambda build, op: reduce(lambda x, y: combine(build, x, y), (op.value(i) for i in range(len(op.inputs))))
 
 
-def _maximum(build: Builder, x: Value, y: Value) -> Value:
-    return _bound(build, x, y, aten.maximum.default, lambda number: (number, None))
-
-
-def _minimum(build: Builder, x: Value, y: Value) -> Value:
-    return _bound(build, x, y, aten.minimum.default, lambda number: (None, number))
-
-
-def _bound(build: Builder, x: Value, y: Value, target: Any, bounds: Callable[[Any], tuple[Any, Any]]) -> Value:
-    """A number as the other side makes it a clamp."""
-    for value, other in ((x, y), (y, x)):
-        if isinstance(value, Node) and (number := scalar_of(other, value)) is not None:
-            return build.call(aten.clamp.default, value, *bounds(number))
-    return build.call(target, x, y)
-
-
-operator("Max")(_variadic(_maximum))
-operator("Min")(_variadic(_minimum))
-operator("Sum")(_variadic(add_values))
+operator("Max")(_variadic(arithmetic.maximum))
+operator("Min")(_variadic(arithmetic.minimum))
+operator("Sum")(_variadic(arithmetic.add))
 
 
 @operator("Mean")
 def mean(build: Builder, op: Operation) -> Value:
-    total = _variadic(add_values)(build, op)
+    total = _variadic(arithmetic.add)(build, op)
     assert isinstance(total, (torch.Tensor, Node))
     return build.call(aten.div.Tensor, total, len(op.inputs))
 
 
 @operator("Where")
 def where(build: Builder, op: Operation) -> Value:
-    condition, x, y = op.value(0), op.value(1), op.value(2)
-    if isinstance(condition, Node) and rank_of(condition) >= max(rank_of(x), rank_of(y)):
-        if isinstance(y, torch.Tensor) and y.numel() == 1:
-            return build.call(aten.where.ScalarOther, condition, x, y.item())
-        if isinstance(x, torch.Tensor) and x.numel() == 1:
-            return build.call(aten.where.ScalarSelf, condition, x.item(), y)
-    return build.call(aten.where.self, condition, x, y)
+    return arithmetic.where(build, op.value(0), op.value(1), op.value(2))
 
 
 @operator("Cast")
 def cast(build: Builder, op: Operation) -> Value:
-    return cast_value(build, op.value(0), torch_dtype(op.attribute("to"), str(op)))
+    return arithmetic.cast(build, op.value(0), torch_dtype(op.attribute("to"), str(op)))
 
 
 @operator("CastLike")
 def cast_like(build: Builder, op: Operation) -> Value:
-    return cast_value(build, op.value(0), dtype_of(op.value(1)))
-
-
-def cast_value(build: Builder, x: Value, dtype: torch.dtype) -> Value:
-    """Return `x` as `dtype`, itself where it is that already."""
-    return x if dtype_of(x) == dtype else build.call(aten.to.dtype, x, dtype)
-
-
-def _number_or(value: Value, beside: Value) -> Value | float | int | bool:
-    """Return a one-element constant as a number where the other side is a node."""
-    number = scalar_of(value, beside) if isinstance(beside, Node) else None
-    return value if number is None else number
+    return arithmetic.cast(build, op.value(0), dtype_of(op.value(1)))

@@ -3,9 +3,8 @@
 import torch
 from torch.fx import Node
 
+from prunus.frontend import arithmetic
 from prunus.frontend.onnx.builder import Builder
-from prunus.frontend.onnx.operators.elementwise import cast_value
-from prunus.frontend.onnx.operators.shape import reshaped
 from prunus.frontend.onnx.table import Operation, operator
 from prunus.frontend.values import Value, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
@@ -29,9 +28,9 @@ def gather(build: Builder, op: Operation) -> Value:
         return build.call(aten.embedding.default, build.parameter(x), indices)
     sizes, places = shape_of(x), shape_of(indices)
     flat = build.call(
-        aten.index_select.default, x, axis, reshaped(build, indices, (-1,) if len(places) != 1 else places)
+        aten.index_select.default, x, axis, arithmetic.reshape(build, indices, (-1,) if len(places) != 1 else places)
     )
-    return reshaped(build, flat, (*sizes[:axis], *places, *sizes[axis + 1 :]))
+    return arithmetic.reshape(build, flat, (*sizes[:axis], *places, *sizes[axis + 1 :]))
 
 
 @operator("GatherElements")
@@ -81,7 +80,7 @@ def one_hot(build: Builder, op: Operation) -> Value:
     assert values is not None
     rank = rank_of(op.value(0)) + 1
     axis = normalized_axis(op.attribute("axis", -1), rank)
-    indices = build.call(aten.unsqueeze.default, cast_value(build, op.value(0), torch.int64), axis)
+    indices = build.call(aten.unsqueeze.default, arithmetic.cast(build, op.value(0), torch.int64), axis)
     count = int(depth)
     places = torch.arange(count).reshape([count if dim == axis else 1 for dim in range(rank)])
     hit = build.call(
@@ -91,7 +90,7 @@ def one_hot(build: Builder, op: Operation) -> Value:
     )
     off, on = values.tolist()
     if (off, on) == (0, 1):
-        return cast_value(build, hit, values.dtype)
+        return arithmetic.cast(build, hit, values.dtype)
     return build.call(aten.where.self, hit, values[1], values[0])
 
 
@@ -108,7 +107,7 @@ def compress(build: Builder, op: Operation) -> Value:
     assert condition is not None
     axis = op.attribute("axis")
     if axis is None:
-        x, axis = reshaped(build, x, (torch.Size(shape_of(x)).numel(),)), 0
+        x, axis = arithmetic.reshape(build, x, (torch.Size(shape_of(x)).numel(),)), 0
     return build.call(
         aten.index_select.default, x, normalized_axis(axis, rank_of(x)), torch.nonzero(condition).reshape(-1)
     )
@@ -141,7 +140,7 @@ def _columns(build: Builder, op: Operation, batch_dims: int) -> list[Value]:
 
 def _long(build: Builder, indices: Value, size: int) -> Value:
     """Return indices as int64; negative ones count from the end."""
-    indices = cast_value(build, indices, torch.int64)
+    indices = arithmetic.cast(build, indices, torch.int64)
     if isinstance(indices, Node) and dtype_of(indices) == torch.int64:
         return build.call(aten.remainder.Scalar, indices, size)
     assert isinstance(indices, torch.Tensor)

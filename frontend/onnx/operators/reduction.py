@@ -4,8 +4,8 @@ from typing import Any
 
 import torch
 
+from prunus.frontend import arithmetic
 from prunus.frontend.onnx.builder import Builder
-from prunus.frontend.onnx.operators.elementwise import cast_value
 from prunus.frontend.onnx.table import Operation, Rule, operator
 from prunus.frontend.onnx.values import Results
 from prunus.frontend.values import Value, dtype_of, normalized_axis, rank_of, shape_of
@@ -33,7 +33,7 @@ def _simple(target: Any) -> Any:
 
 
 def _sum(build: Builder, x: Value, dims: list[int], keep: bool) -> Value:
-    return cast_value(build, build.call(aten.sum.dim_IntList, x, dims, keep), dtype_of(x))
+    return arithmetic.cast(build, build.call(aten.sum.dim_IntList, x, dims, keep), dtype_of(x))
 
 
 def _mean(build: Builder, x: Value, dims: list[int], keep: bool) -> Value:
@@ -47,7 +47,7 @@ def _prod(build: Builder, x: Value, dims: list[int], keep: bool) -> Value:
     dtype = dtype_of(x)
     for dim in sorted(dims, reverse=True):
         x = build.call(aten.prod.dim_int, x, dim, keep)
-    return cast_value(build, x, dtype)
+    return arithmetic.cast(build, x, dtype)
 
 
 def _l1(build: Builder, x: Value, dims: list[int], keep: bool) -> Value:
@@ -109,7 +109,7 @@ def cum_sum(build: Builder, op: Operation) -> Value:
     reverse = bool(op.attribute("reverse", 0))
     if reverse:
         x = build.call(aten.flip.default, x, [axis])
-    total = cast_value(build, build.call(aten.cumsum.default, x, axis), dtype_of(x))
+    total = arithmetic.cast(build, build.call(aten.cumsum.default, x, axis), dtype_of(x))
     if op.attribute("exclusive", 0):
         total = build.call(aten.sub.Tensor, total, x)
     return build.call(aten.flip.default, total, [axis]) if reverse else total

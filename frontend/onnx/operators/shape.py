@@ -1,10 +1,10 @@
 """Operators that move elements without computing: shapes, cuts, joins, padding."""
 
 import math
-from collections.abc import Sequence
 
 import torch
 
+from prunus.frontend import arithmetic
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.padding import pad_value
 from prunus.frontend.onnx.table import Operation, operator
@@ -34,19 +34,14 @@ def reshape(build: Builder, op: Operation) -> Value:
     if -1 in wanted:
         known = math.prod(dim for dim in wanted if dim != -1)
         wanted = tuple(math.prod(sizes) // max(known, 1) if dim == -1 else dim for dim in wanted)
-    return reshaped(build, x, wanted)
-
-
-def reshaped(build: Builder, x: Value, wanted: Sequence[int]) -> Value:
-    """Return `x` in another shape, itself where it has that shape."""
-    return x if shape_of(x) == tuple(wanted) else build.call(aten.reshape.default, x, list(wanted))
+    return arithmetic.reshape(build, x, wanted)
 
 
 @operator("Flatten")
 def flatten(build: Builder, op: Operation) -> Value:
     sizes = shape_of(op.value(0))
     axis = normalized_axis(op.attribute("axis", 1), len(sizes))
-    return reshaped(build, op.value(0), (math.prod(sizes[:axis]), math.prod(sizes[axis:])))
+    return arithmetic.reshape(build, op.value(0), (math.prod(sizes[:axis]), math.prod(sizes[axis:])))
 
 
 @operator("Transpose")
