@@ -4,7 +4,7 @@ import contextlib
 import logging
 import operator
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -67,6 +67,12 @@ class GraphBuilder:
             item.meta["val"] = described
             items.append(item)
         return tuple(items)
+
+    @overload
+    def parameter(self, value: Value, role: str = "weight") -> Value: ...
+
+    @overload
+    def parameter(self, value: None, role: str = "weight") -> None: ...
 
     def parameter(self, value: Value | None, role: str = "weight") -> Value | None:
         """Return the node of a trainable parameter for a float constant; other values as they are.

@@ -21,12 +21,19 @@ class Constants:
         self._nodes: dict[_Key, Node] = {}
         self._names: dict[int, str] = {}
         self._alive: list[torch.Tensor] = []
+        self._trainable: set[int] = set()
         self._stored: set[int] = set()
         self._leaves: set[str] = set()
         self._owners: set[str] = set()
 
-    def remember(self, tensor: torch.Tensor, name: str) -> None:
-        """Note the name of a tensor, empty where it has none that says something; the first one of a memory stays."""
+    def remember(self, tensor: torch.Tensor, name: str, *, trainable: bool = False) -> None:
+        """Note the name of a tensor, empty where it has none that says something; the first one of a memory stays.
+
+        Args:
+            trainable: make it a parameter whoever reads it.
+        """
+        if trainable and tensor.numel():
+            self._trainable.add(tensor.data_ptr())
         if tensor.numel() and tensor.data_ptr() not in self._names:
             self._names[tensor.data_ptr()] = name
             self._alive.append(tensor)
@@ -47,7 +54,8 @@ class Constants:
                 node.meta["val"] = torch.empty(tensor.shape, dtype=tensor.dtype)
             self._alive.append(tensor)
         stored = get_constant(self._graph, node)
-        if parameter and tensor.is_floating_point() and not isinstance(stored, torch.nn.Parameter):
+        wanted = parameter or tensor.data_ptr() in self._trainable
+        if wanted and tensor.is_floating_point() and not isinstance(stored, torch.nn.Parameter):
             assert stored is not None
             set_constant(self._graph, str(node.target), torch.nn.Parameter(stored))
         return node

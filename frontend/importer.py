@@ -9,11 +9,15 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from prunus.errors import ImportModelError
+from prunus.frontend.keras import SUFFIXES, import_keras, is_keras_model
 from prunus.frontend.torch import import_exported, import_torch, load_pt2
 from prunus.passes.graph import Graph, inputs
 from prunus.passes.samples import as_tensors
 
-_READS = "an nn.Module, ExportedProgram, fx.GraphModule, a path of .onnx or .pt2, ONNX bytes or an onnx.ModelProto"
+_READS = (
+    "an nn.Module, ExportedProgram, fx.GraphModule, Keras model, a path of .onnx, .pt2, .keras or .h5, ONNX bytes or "
+    "an onnx.ModelProto"
+)
 
 
 def import_model(
@@ -27,8 +31,8 @@ def import_model(
     """Return the graph of any model that Prunus reads.
 
     Args:
-        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a path of an ONNX or .pt2
-            file, the bytes of an ONNX file, or an `onnx.ModelProto`.
+        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a Keras 3 model, a path of an
+            ONNX, .pt2, .keras or HDF5 file, the bytes of an ONNX file, or an `onnx.ModelProto`.
         example_inputs: tensors or numpy arrays that fix shapes and dtypes; needed for modules.
         example_kwargs: keyword arguments of a module's forward.
         input_shapes: shapes of inputs with symbolic dimensions, by name.
@@ -40,6 +44,8 @@ def import_model(
     tensors = as_tensors(example_inputs)
     if isinstance(model, str | Path) and Path(model).suffix == ".pt2":
         model = load_pt2(Path(model))
+    if is_keras_model(model) or (isinstance(model, str | Path) and Path(model).suffix in SUFFIXES):
+        return import_keras(model, input_shapes=input_shapes, example_inputs=tensors)
     if isinstance(model, ExportedProgram):
         return import_exported(model, example_inputs=tensors, input_shapes=input_shapes)
     if isinstance(model, torch.nn.Module):

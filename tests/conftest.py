@@ -1,9 +1,13 @@
 """Fixtures that all rooms share."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+# What Keras computes with, unless the environment says otherwise: it shares no kernel with PyTorch.
+os.environ.setdefault("KERAS_BACKEND", "jax")
 
 # Compilation takes seconds; `pytest --hypothesis-profile=deep` looks further than every run can.
 _UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])

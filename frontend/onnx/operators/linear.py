@@ -88,8 +88,4 @@ def _is_bias(bias: torch.Tensor, shape: tuple[int, ...]) -> bool:
 
 def _weight(build: Builder, value: Value) -> Value:
     """Make a constant matrix trainable; vectors and stacks of matrices are data (masks, tables of positions)."""
-    if not _is_weight(value):
-        return value
-    parameter = build.parameter(value)
-    assert parameter is not None
-    return parameter
+    return build.parameter(value) if _is_weight(value) else value

@@ -1,0 +1,27 @@
+"""Rules for Keras' layers and operations, by kind; importing this package fills the table."""
+
+from prunus.frontend.keras.rules import (
+    activation,
+    convolution,
+    elementwise,
+    image,
+    linear,
+    normalization,
+    pooling,
+    recurrent,
+    reduction,
+    shape,
+)
+
+__all__ = [
+    "activation",
+    "convolution",
+    "elementwise",
+    "image",
+    "linear",
+    "normalization",
+    "pooling",
+    "recurrent",
+    "reduction",
+    "shape",
+]
