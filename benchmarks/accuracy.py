@@ -17,10 +17,11 @@ import prunus
 from benchmarks.engines import exact_session
 from benchmarks.machine import caption
 from benchmarks.trained import DATA, Case, Run, cases, tensors
+from prunus.frontend.keras.load import keras_module
 
 
 def original(case: Case) -> Run:
-    """Return one inference in PyTorch for a module, in ONNX Runtime for a file."""
+    """Return one inference in PyTorch for a module, in Keras or ONNX Runtime for a file."""
     if isinstance(case.model, torch.nn.Module):
         module = case.model
 
@@ -30,7 +31,21 @@ def original(case: Case) -> Run:
             return [tensor.numpy() for tensor in (result if isinstance(result, tuple) else (result,))]
 
         return run_module
+    if case.model.suffix == ".keras":
+        return of_keras(case.model)
     return of_session(case.model, case.constant_inputs)
+
+
+def of_keras(path: Path) -> Run:
+    """Return one inference of a file in Keras."""
+    keras = keras_module()
+    model = keras.saving.load_model(path, compile=False)
+
+    def run_model(*inputs: np.ndarray) -> list[np.ndarray]:
+        results = keras.tree.flatten(model(inputs[0] if len(inputs) == 1 else list(inputs), training=False))
+        return [keras.ops.convert_to_numpy(keras.ops.stop_gradient(result)) for result in results]
+
+    return run_model
 
 
 def of_session(model: Path | bytes, constant_inputs: Mapping[str, Any]) -> Run:

@@ -6,6 +6,7 @@ python -m benchmarks.quantization --data FOLDER
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import numpy as np
@@ -18,9 +19,10 @@ import prunus
 from benchmarks.accuracy import of_session, original
 from benchmarks.machine import caption
 from benchmarks.onnxruntime_int8 import quantised
-from benchmarks.trained import DATA, Case, Run, cases, log_mel, tensors
+from benchmarks.trained import DATA, Case, Run, cases, channels_last, enlarged, log_mel, tensors
 from prunus.compression import Quantize
 from prunus.passes import DEFAULT, Graph, run_passes
+from prunus.passes.export_onnx import export_onnx
 from prunus.passes.quantize import quantize
 from prunus.passes.trainable import TrainableGraph
 
@@ -47,6 +49,11 @@ def calibration_samples(case: Case, data: Path, count: int) -> np.ndarray:
     elif case.name.startswith("pulsevad"):
         audio = np.load(data / "vad/clips.npz")["audio"].astype(np.float32) / 32768
         samples = log_mel(audio[:, 1600:-1600].reshape(-1, 3200), np.load(data / "vad/mel_filterbank.npy"))
+    elif case.name.startswith("keras-fashion"):
+        samples = channels_last(np.load(data / "fashion-resnet/data.npz")["x_train"])
+    elif case.name.startswith("keras-smartlock"):
+        part = np.load(data / "keras-smartlock/data.npz")
+        samples = enlarged(np.concatenate([part["x_train"], part["night_train"]]))
     elif case.name.startswith("text-sentiment"):
         samples = np.load(data / "text-sentiment/data.npz")["x_train"].astype(np.int64)
     else:
@@ -71,9 +78,17 @@ def of_onnxruntime(case: Case, samples: np.ndarray) -> Run | None:
     """Return one inference of ONNX Runtime's own static int8 (QDQ, int8, weights by channel); None for a module."""
     if isinstance(case.model, torch.nn.Module):
         return None
+    file = folded(case) if case.model.suffix == ".keras" else case.model.read_bytes()
     # By channel it fails on text-magika: a bias of all zeros has one scale there, not one for each channel.
-    whole = quantised(case.model.read_bytes(), samples, per_channel="magika" not in case.name)
+    whole = quantised(file, samples, per_channel="magika" not in case.name)
     return of_session(whole, case.constant_inputs)
+
+
+def folded(case: Case) -> bytes:
+    """Return an ONNX file of a Keras model with batch norms folded, which Keras' own export leaves as arithmetic."""
+    graph = run_passes(prunus.import_model(case.model), DEFAULT, tensors(case.example))
+    with TemporaryDirectory() as folder:
+        return export_onnx(graph, Path(folder, "model.onnx")).read_bytes()
 
 
 def accuracy(decisions: np.ndarray, labels: np.ndarray) -> float:

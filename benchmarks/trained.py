@@ -32,7 +32,7 @@ class Case:
 
     Attributes:
         name: model and format.
-        model: a module in eval mode, or the path of an ONNX file.
+        model: a module in eval mode, or the path of an ONNX or Keras file.
         example: inputs that fix the shapes.
         samples: what `decide` goes through.
         labels: the truth for each decision; None where there is none.
@@ -59,6 +59,8 @@ def cases(data: Path = DATA) -> list[Case]:
         "text-magika": magika,
         "face-mtcnn": faces,
         "efficientnet-lite0": efficientnet,
+        "keras-fashion": keras_fashion,
+        "keras-smartlock": keras_smartlock,
     }
     return [case for folder, make in makers.items() if (data / folder).is_dir() for case in make(data / folder)]
 
@@ -152,6 +154,33 @@ def efficientnet(folder: Path) -> list[Case]:
     module.load_state_dict(load_file(folder / "model.safetensors"))
     samples = code.preprocess(code.views(data["photos"])).numpy()
     return [Case("efficientnet-lite0, module", module.eval(), (samples[:1],), samples, None)]
+
+
+def keras_fashion(folder: Path) -> list[Case]:
+    """The same pictures of clothes for a network of Keras, channels last; they lie in the folder beside."""
+    data = np.load(folder.parent / "fashion-resnet/data.npz")
+    samples = channels_last(data["x_test"])
+    return [Case("keras-fashion, Keras", folder / "model.keras", (samples[:1],), samples, data["y_test"])]
+
+
+def channels_last(pixels: np.ndarray) -> np.ndarray:
+    """Turn (N, 28, 28) uint8 into (N, 28, 28, 1) float32 from 0 to 1."""
+    return (pixels[..., None] / np.float32(255)).astype(np.float32)
+
+
+def keras_smartlock(folder: Path) -> list[Case]:
+    """Patches of pictures with and without a face, by day and by night."""
+    data = np.load(folder / "data.npz")
+    return [
+        Case(f"keras-smartlock {part}, Keras", folder / "model.keras", (samples[:1],), samples, data["y_test"])
+        for part, samples in (("day", enlarged(data["x_test"])), ("night", enlarged(data["night_test"])))
+    ]
+
+
+def enlarged(patches: np.ndarray) -> np.ndarray:
+    """Turn (N, 25, 25) uint8 into (N, 96, 96, 3) float32 of the same numbers, every pixel about four times."""
+    at = np.arange(96) * 25 // 96
+    return np.repeat(patches[:, at][:, :, at][..., None], 3, 3).astype(np.float32)
 
 
 def _both(name: str, module: nn.Module, folder: Path, stem: str, samples: np.ndarray, labels: np.ndarray) -> list[Case]:

@@ -1,5 +1,6 @@
 """Architectures of other libraries: which of them compile, quantise and prune, and how well the numbers are met.
 
+python -m benchmarks.zoo keras
 python -m benchmarks.zoo timm     python -m benchmarks.zoo transformers     (after pip install timm transformers)
 """
 
@@ -27,6 +28,7 @@ from benchmarks.accuracy import of_session
 from benchmarks.machine import caption
 from benchmarks.trained import Run
 from prunus.errors import PrunusError
+from prunus.frontend.keras.load import keras_module
 from prunus.passes import DEFAULT, run_passes
 from prunus.passes.export_onnx import export_onnx
 from prunus.passes.numbers import largest_error
@@ -45,6 +47,12 @@ TIMM = {
     224: "levit_128s efficientformerv2_s0 efficientvit_m0 pit_ti_224 visformer_tiny nest_tiny_jx",
     256: "maxvit_pico_rw_256 botnet26t_256",
 }
+# Of keras.applications; NASNet does not run on PyTorch.
+KERAS = """
+    MobileNet MobileNetV2 MobileNetV3Small MobileNetV3Large EfficientNetB0 EfficientNetV2B0 ResNet50 ResNet50V2
+    DenseNet121 Xception InceptionV3 ConvNeXtTiny VGG16
+"""
+KERAS_SIDE = 96
 SAMPLES = 16
 FATAL = 4
 WIDTH = 110
@@ -149,7 +157,26 @@ def of_transformers(models: str) -> Iterator[Model]:
             yield _model(name, module, SAMPLE[str(module.main_input_name)])
 
 
-LIBRARIES = {"timm": of_timm, "transformers": of_transformers}
+def of_keras(models: str) -> Iterator[Model]:
+    """Build the networks of keras.applications whose name has `models` in it, batch norms as in `normalised`."""
+    keras = keras_module()
+    keras.utils.set_random_seed(0)
+    for name in KERAS.split():
+        if models.lower() not in name.lower():
+            continue
+        samples, others = ([255 * torch.rand(1, KERAS_SIDE, KERAS_SIDE, 3) for _ in range(SAMPLES)] for _ in range(2))
+        network = getattr(keras.applications, name)(
+            weights=None, classes=10, classifier_activation=None, input_shape=samples[0].shape[1:]
+        )
+        for layer in network._flatten_layers():
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.momentum = 0.0
+        with torch.no_grad():
+            network(torch.cat(samples), training=True)
+        yield Model(name, network, samples, others)
+
+
+LIBRARIES = {"keras": of_keras, "timm": of_timm, "transformers": of_transformers}
 
 
 def results(result: Any) -> list[Tensor]:
@@ -226,7 +253,9 @@ MEASURES: dict[str, tuple[Callable[[Model], float], str]] = {
 
 
 def main(
-    library: Annotated[Literal["timm", "transformers"], typer.Argument(help="Where the architectures come from.")],
+    library: Annotated[
+        Literal["keras", "timm", "transformers"], typer.Argument(help="Where the architectures come from.")
+    ],
     models: Annotated[str, typer.Option(help="Only models with this in their name.")] = "",
 ) -> None:
     """Print for each architecture the error in float32, the signal in int8, and what pruning reaches."""

@@ -10,6 +10,7 @@ from prunus.passes.dump import show
 from prunus.passes.fold_affine import fold_affine
 from prunus.passes.fold_batchnorm import fold_batchnorm
 from prunus.passes.fold_constants import fold_constants
+from prunus.passes.fold_permutes import fold_permutes
 from prunus.passes.fuse import Group, fuse
 from prunus.passes.graph import Graph
 from prunus.passes.merge_duplicates import merge_duplicates
@@ -37,6 +38,7 @@ CANONICAL: list[Pass] = [
     canonicalize_reductions,
     canonicalize_norms,
     cancel_permutes,
+    fold_permutes,
     merge_padding,
 ]
 
@@ -82,6 +84,7 @@ __all__ = [
     "fold_affine",
     "fold_batchnorm",
     "fold_constants",
+    "fold_permutes",
     "fold_qdq",
     "fuse",
     "graph_pass",

@@ -1,6 +1,7 @@
 """Let permutations meet and cancel."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -25,7 +26,7 @@ def cancel_permutes(graph: Graph) -> Graph:
     after:   x -> reshape -> y;              x -> reshape -> y;                              x -> relu -> reshape -> y
 
     A permutation moves past element-wise calls, cat, padding, softmax and reductions whose operands are all permuted
-    alike for this call only: never more permutations than before.
+    alike; if others read it too, past all of them at once, where no more elements are permuted than before.
     """
     while sum(_step(graph, node) for node in calls(graph)):
         graph.graph.eliminate_dead_code()
@@ -113,19 +114,59 @@ def _moves_only_ones(sizes: tuple[int, ...], dims: list[int]) -> bool:
 
 
 def _sink(graph: Graph, node: Node) -> bool:
-    """Move the permutation of a call's operands behind the call."""
-    rule = SINKS.get(node.target)
-    permuted = [source for source in node.all_input_nodes if is_op(source, PERMUTE)]
-    if rule is None or not permuted or any(only_user(source) is not node for source in permuted):
+    """Move the permutation of a call's operands behind the call, and behind all that read the same permutation."""
+    sources = [source for source in node.all_input_nodes if is_op(source, PERMUTE)]
+    if not sources:
         return False
-    dims = list(arguments(permuted[0]).dims)
-    if any(list(arguments(source).dims) != dims for source in permuted[1:]):
+    dims = list(arguments(sources[0]).dims)
+    readers = _all_readers(node, dims)
+    if readers is None:
         return False
-    new = rule(Emitter(graph, node), node, dims)
-    if new is None:
+    moved = [(reader, SINKS[reader.target](Emitter(graph, reader), reader, dims)) for reader in readers]
+    if any(new is None for _, new in moved):
         return False
-    replace(node, new)
+    permuted = {source for reader in readers for source in reader.all_input_nodes if is_op(source, PERMUTE)}
+    before, after = _elements(permuted), _elements(new for _, new in moved)
+    if len(readers) > 1 and after > before:
+        return False
+    for reader, new in moved:
+        assert new is not None
+        replace(reader, new)
     return True
+
+
+def _all_readers(node: Node, dims: list[int]) -> list[Node] | None:
+    """Return `node` and all calls that share a permuted operand with it, in order; None if one of them has no rule.
+
+    Of one permutation only, since its copies behind several calls must not be more than it was itself.
+    """
+    found, pending = {node}, [node]
+    while pending:
+        reader = pending.pop()
+        if reader.target not in SINKS:
+            return None
+        for source in reader.all_input_nodes:
+            if is_op(source, PERMUTE):
+                if list(arguments(source).dims) != dims:
+                    return None
+                pending += [user for user in source.users if user not in found]
+                found.update(source.users)
+    return [reader for reader in node.graph.nodes if reader in found] if len(found) > 1 else [node]
+
+
+def _elements(nodes: Iterable[Node | None]) -> int:
+    """Return how many elements permutations move at run time; those of dimensions of one element move none.
+
+    A permutation behind padding counts without it, so that padding does not keep one from moving on to its inverse.
+    """
+    total = 0
+    for node in nodes:
+        if isinstance(node, Node) and is_op(node, PERMUTE):
+            source = _node(node.args[0])
+            if not _moves_only_ones(shape(source), list(arguments(node).dims)):
+                padded = is_op(source, aten.constant_pad_nd.default)
+                total += math.prod(shape(_node(source.args[0]) if padded else source))
+    return total
 
 
 def _elementwise(emit: Emitter, node: Node, dims: list[int]) -> Node | None:
@@ -143,13 +184,14 @@ def _before(emit: Emitter, operand: Node, dims: list[int]) -> Node | None:
     """Return `operand` as it was before its permutation by `dims`, None where that takes work at run time."""
     if is_op(operand, PERMUTE):
         return _node(operand.args[0])
-    constant = get_constant(emit.graph, operand)
-    if constant is None:
-        return None
-    if constant.numel() == 1 and constant.dim() == 0:
+    if not shape(operand):
         return operand
-    sizes = [1] * (len(dims) - constant.dim()) + list(constant.shape)
+    sizes = [1] * (len(dims) - len(shape(operand))) + list(shape(operand))
     inverse = [dims.index(place) for place in range(len(dims))]
+    if _moves_only_ones(tuple(sizes), inverse):
+        return emit.reshape(operand, [sizes[dim] for dim in inverse])
+    if get_constant(emit.graph, operand) is None:
+        return None
     return emit.permute(emit.reshape(operand, sizes), inverse)
 
 

@@ -102,6 +102,20 @@ def test_compile_onnx_with_a_constant(tmp_path: Path) -> None:
     np.testing.assert_allclose(prunus.load(tmp_path / "out")(x), 2.5 * x)
 
 
+def test_compile_keras(tmp_path: Path) -> None:
+    import keras
+
+    model = keras.Sequential([keras.Input((6, 5), name="signal"), keras.layers.Conv1D(3, 2)], name="filter")
+    model.save(tmp_path / "filter.keras")
+    report = json_of("compile", tmp_path / "filter.keras", "--output", tmp_path / "out")
+    assert report["inputs"] == [{"name": "signal", "dtype": "float32", "shape": [1, 6, 5]}]
+    assert report["name"] == "filter"
+    assert "aten.conv1d" in json_of("inspect", tmp_path / "filter.keras")["operators"]
+    x = np.random.default_rng(0).standard_normal((1, 6, 5)).astype(np.float32)
+    expected = keras.ops.convert_to_numpy(model(x))
+    np.testing.assert_allclose(prunus.load(tmp_path / "out")(x), expected, atol=1e-5)
+
+
 def test_compile_with_a_pass(folder: Path, tmp_path: Path) -> None:
     report = json_of(
         "compile", folder / "net.py:make", "--pass", f"{folder / 'own.py'}:note", "--name", "net", "--output", tmp_path

@@ -16,7 +16,8 @@ from prunus.targets import load_target
 NAMES = [
     "fashion-resnet, module", "fashion-resnet, ONNX", "kws commands, module", "kws commands, ONNX",
     "kws digits, module", "kws digits, ONNX", "pulsevad, ONNX", "silero, ONNX", "text-sentiment, module",
-    "text-magika, ONNX", "mtcnn pnet, module", "mtcnn rnet, module", "efficientnet-lite0, module",
+    "text-magika, ONNX", "mtcnn pnet, module", "mtcnn rnet, module", "keras-fashion, Keras",
+    "keras-smartlock night, Keras", "efficientnet-lite0, module",
 ]  # fmt: skip
 EXPORTED = ["fashion-resnet/model.pt2", "kws/commands.pt2", "kws/digits.pt2"]
 # The largest network takes minutes to compile and seconds to emulate: once is enough.

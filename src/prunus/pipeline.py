@@ -46,8 +46,8 @@ def compile(
     """Compile a model into one shared library with a plain C interface.
 
     Args:
-        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a path of an ONNX or .pt2
-            file, the bytes of an ONNX file, or an `onnx.ModelProto`.
+        model: `torch.nn.Module`, `torch.export.ExportedProgram`, `torch.fx.GraphModule`, a Keras 3 model, a path of an
+            ONNX, .pt2, .keras or HDF5 file, the bytes of an ONNX file, or an `onnx.ModelProto`.
         target: a name from `prunus targets`, a path of a TOML file, or a `Target`.
         example_inputs: tensors or numpy arrays that fix shapes and dtypes; needed for modules.
         example_kwargs: keyword arguments of a module's forward.
@@ -120,8 +120,13 @@ def compile(
 
 
 def default_name(model: Any) -> str:
-    """Make a C identifier from a file's name or a module's class."""
-    text = Path(model).stem if isinstance(model, str | Path) else type(model).__name__
+    """Make a C identifier from a file's name, a Keras model's own or a module's class."""
+    from prunus.frontend.keras import is_keras_model
+
+    if isinstance(model, str | Path):
+        text = Path(model).stem
+    else:
+        text = model.name if is_keras_model(model) else type(model).__name__
     text = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", text).lower()
     text = re.sub(r"[^a-z0-9_]+", "_", text).strip("_")
     return text if text and not text[0].isdigit() else f"model_{text}".rstrip("_")

@@ -51,6 +51,32 @@ def test_permutes_never_become_more(apply, operators, formula) -> None:
     assert operators(apply(formula(shared), [IMAGE], decompose, cancel_permutes)) == ["permute", "relu", "tanh"]
 
 
+def excite(x: Tensor) -> Tensor:
+    """Squeeze and excite, channels last."""
+    y = to_last(x).relu()
+    return to_first(y * to_last(to_first(y.mean((1, 2), keepdim=True)).sigmoid()))
+
+
+def test_all_that_read_a_permutation_move_together(apply, operators, formula) -> None:
+    graph = apply(formula(excite), [IMAGE], decompose, cancel_permutes)
+    assert "permute" not in operators(graph)
+
+
+def test_permuted_elements_never_become_more(apply, operators, formula) -> None:
+    def function(x: Tensor) -> Tensor:
+        y = to_last(x)
+        return F.pad(y, (0, 0, 1, 1)).amax((1, 2), keepdim=True) + y
+
+    assert operators(apply(formula(function), [IMAGE], decompose, cancel_permutes)).count("permute") == 1
+
+
+def test_an_operand_of_single_elements_is_reshaped(apply, operators, formula) -> None:
+    graph = apply(
+        formula(lambda x, y: to_first(to_last(x) * y)), [IMAGE, torch.randn(2, 1, 1, 3)], decompose, cancel_permutes
+    )
+    assert sorted(operators(graph)) == ["mul", "reshape"]
+
+
 def test_a_permuted_and_a_plain_operand_stay(apply, operators, formula) -> None:
     graph = apply(formula(lambda x, y: to_last(x) + y), [IMAGE, torch.randn(2, 5, 7, 3)], decompose, cancel_permutes)
     assert operators(graph) == ["permute", "add"]

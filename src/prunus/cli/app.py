@@ -59,7 +59,7 @@ def prunus(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version.")
     ] = False,
 ) -> None:
-    """Compile PyTorch and ONNX models into small shared libraries with a plain C interface."""
+    """Compile PyTorch, ONNX and Keras models into small shared libraries with a plain C interface."""
 
 
 def main() -> None:

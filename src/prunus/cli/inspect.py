@@ -23,7 +23,7 @@ def inspect(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the report of a compiled model (DIR), or what a model (.onnx, .pt2, file.py:function) consists of."""
+    """Print the report of a compiled model (DIR), or what a model (a file, or file.py:function) consists of."""
     if Path(model).is_dir() or Path(model).suffix == ".json":
         if groups:
             raise typer.BadParameter("a library is not pruned any more: name the model that it was compiled from")

@@ -12,7 +12,7 @@ import typer
 
 from prunus.errors import ImportModelError
 
-_MODEL = "A .onnx or .pt2 file, or file.py:function that returns (module, example_inputs)."
+_MODEL = "A .onnx, .pt2, .keras or .h5 file, or file.py:function that returns (module, example_inputs)."
 ModelArgument = Annotated[str, typer.Argument(metavar="MODEL", help=_MODEL)]
 Shapes = Annotated[list[str] | None, typer.Option("--shape", help='Shape of an input with open sizes: "x=1,3,48,192".')]
 Constants = Annotated[list[str] | None, typer.Option("--constant", help='Input that becomes a constant: "sr=16000".')]

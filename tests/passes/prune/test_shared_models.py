@@ -13,7 +13,7 @@ from prunus.passes.numbers import random_inputs
 from prunus.passes.prune import trace
 from tests.passes.prune.cuts import assert_every_group_can_be_cut
 
-ONNX: dict[str, dict[str, Any]] = {
+FILES: dict[str, dict[str, Any]] = {
     "fashion-resnet/model.onnx": {},
     "kws/commands.onnx": {},
     "kws/digits.onnx": {},
@@ -22,6 +22,8 @@ ONNX: dict[str, dict[str, Any]] = {
     "vad/silero_vad_16k_op15.onnx": {
         "input_shapes": {"input": (1, 576), "state": (2, 1, 128)}, "constant_inputs": {"sr": 16000},
     },
+    "keras-fashion/model.keras": {},
+    "keras-smartlock/model.keras": {},
 }  # fmt: skip
 MODULES: dict[str, tuple[tuple[int, ...], torch.Tensor]] = {
     "text-sentiment:TextCNN": ((997,), torch.ones(1, 40, dtype=torch.int64)),
@@ -31,9 +33,9 @@ MODULES: dict[str, tuple[tuple[int, ...], torch.Tensor]] = {
 }
 
 
-@pytest.mark.parametrize("name", ONNX)
-def test_onnx_file(name: str, shared: Path) -> None:
-    graph = canonical(import_model(shared / name, **ONNX[name]))
+@pytest.mark.parametrize("name", FILES)
+def test_file(name: str, shared: Path) -> None:
+    graph = canonical(import_model(shared / name, **FILES[name]))
     assert_every_group_can_be_cut(trace(graph), random_inputs(graph))
 
 
