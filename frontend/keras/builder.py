@@ -79,6 +79,17 @@ class Builder(GraphBuilder):
             return self.open(operation, *args, **kwargs)
         raise _Unknown(name_of(operation), "no rule")
 
+    def try_to_run(self, operation: Any, outputs: Sequence[Any], *args: Any, **kwargs: Any) -> Any:
+        """Call as `run` does; note what is missing and return zeros like `outputs`, so that all of it is found."""
+        try:
+            return self.run(operation, *args, **kwargs)
+        except _Unknown as unknown:
+            self.missing.setdefault(str(unknown), []).append(operation.name)
+            return [
+                torch.zeros([size or 1 for size in tensor.shape], dtype=torch_dtype(tensor.dtype))
+                for tensor in outputs
+            ]  # fmt: skip
+
     def open(self, function: Any, *args: Any, **kwargs: Any) -> Any:
         """Call a function that is written in `keras.ops` and layers, and import its steps instead of it.
 
@@ -138,14 +149,7 @@ class Builder(GraphBuilder):
         self._masks = {
             values[key]: values[id(mask)] for key, mask in step.masks.items() if isinstance(values[key], Node)
         }  # fmt: skip
-        try:
-            outputs = keras.tree.flatten(self.run(step.operation, *args, **kwargs))
-        except _Unknown as unknown:
-            self.missing.setdefault(str(unknown), []).append(step.operation.name)
-            outputs = [
-                torch.zeros([size or 1 for size in tensor.shape], dtype=torch_dtype(tensor.dtype))
-                for tensor in step.outputs
-            ]
+        outputs = keras.tree.flatten(self.try_to_run(step.operation, step.outputs, *args, **kwargs))
         self._masks = outer
         for tensor, value in zip(step.outputs, outputs, strict=True):
             values[id(tensor)] = value
@@ -180,11 +184,6 @@ class _Unknown(Exception):
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} ({reason})")
-
-
-def _some(tensor: Any) -> torch.Tensor:
-    """Return zeros in the place of a symbolic tensor, so that the import goes on and finds all that is missing."""
-    return torch.zeros([size or 1 for size in tensor.shape], dtype=torch_dtype(tensor.dtype))
 
 
 def _for_inference(function: Any, kwargs: dict[str, Any]) -> dict[str, Any]:

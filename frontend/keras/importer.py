@@ -51,7 +51,7 @@ def import_keras(
     builder = Builder(backend)
     values: list[Any] = [builder.placeholder(item.name, item.shape, item.dtype) for item in declared]
     with builder.recording.of(model), without_tracebacks():
-        results = builder.run(model, *_arguments(keras, model, values))
+        results = builder.try_to_run(model, (), *_arguments(keras, model, values))
     _check_complete(builder.missing)
     return builder.finish(
         keras.tree.flatten(results), [item.name for item in declared], _output_names(keras, model, results)

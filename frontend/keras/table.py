@@ -28,7 +28,8 @@ class Call:
     kwargs: Mapping[str, Any]
 
     def __str__(self) -> str:
-        return f"{type(self.operation).__name__} {self.operation.name!r}"
+        name = getattr(self.operation, "name", None)
+        return name_of(self.operation) if name is None else f"{name_of(self.operation)} {name!r}"
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the operation: `call.axis`."""
@@ -59,7 +60,7 @@ def rule(*names: str) -> Callable[[Rule], Rule]:
 
     The rule gets a `Builder` and a `Call` and returns the output, or all outputs in Keras' structure:
 
-        @rule("Swish")
+        @rule("my.layers.Swish")
         def swish(build, call):
             return build.call(torch.ops.aten.silu.default, call.x)
 

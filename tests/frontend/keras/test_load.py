@@ -40,6 +40,8 @@ def test_shapes_that_do_not_fit(model) -> None:
         import_model(model, input_shapes={"signal": (1, 7, 5)})
     with pytest.raises(InputError, match="'signals', which is no input"):
         import_model(model, input_shapes={"signals": (1, 7, 4)})
+    with pytest.raises(InputError, match="example_inputs has names"):
+        import_model(model, example_inputs={"signal": torch.zeros(1, 7, 4)})  # type: ignore[arg-type]
     with pytest.raises(InputError, match="2 example inputs for a model with 1"):
         import_model(model, example_inputs=(torch.zeros(1, 7, 4), torch.zeros(1)))
 

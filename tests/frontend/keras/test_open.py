@@ -168,6 +168,11 @@ def test_all_that_is_missing_is_listed_at_once() -> None:
     assert "prunus.frontend.keras.rule" in message
 
 
+def test_model_that_is_missing_itself() -> None:
+    with pytest.raises(UnsupportedOperators, match="Opaque"):
+        import_keras(Opaque(), example_inputs=(torch.zeros(1, 5),))
+
+
 def test_own_rule() -> None:
     inputs = keras.Input((5,))
     layer = Opaque()
