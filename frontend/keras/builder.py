@@ -10,12 +10,11 @@ import torch
 from torch.fx import Node
 
 from prunus.errors import ImportModelError, PrunusError
-from prunus.frontend.builder import GraphBuilder
+from prunus.frontend.builder import GraphBuilder, Value, dtype_of, shape_of
+from prunus.frontend.builder.names import dotted
 from prunus.frontend.keras.steps import Recording, Step, variables_replaced
 from prunus.frontend.keras.table import Call, find_rule, name_of
 from prunus.frontend.keras.tensors import tensor_from, torch_dtype
-from prunus.frontend.names import dotted
-from prunus.frontend.values import Value, dtype_of, shape_of
 
 
 class Builder(GraphBuilder):

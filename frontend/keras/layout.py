@@ -4,9 +4,7 @@ from typing import Any
 
 import keras
 
-from prunus.frontend import arithmetic
-from prunus.frontend.builder import GraphBuilder
-from prunus.frontend.values import Value, rank_of
+from prunus.frontend.builder import GraphBuilder, Value, arithmetic, rank_of
 
 
 def is_last(data_format: str | None) -> bool:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from prunus.errors import ImportModelError
-from prunus.frontend.values import Value
+from prunus.frontend.builder import Value
 
 if TYPE_CHECKING:
     from prunus.frontend.keras.builder import Builder

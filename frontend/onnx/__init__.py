@@ -16,11 +16,11 @@ at once where everything is constant and records a node otherwise. `build.parame
 trainable.
 """
 
+from prunus.frontend.builder import Value, dtype_of, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.importer import import_onnx
 from prunus.frontend.onnx.table import Operation, operator
 from prunus.frontend.onnx.values import Results
-from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 
 __all__ = [
     "Builder",

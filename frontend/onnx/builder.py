@@ -9,14 +9,13 @@ import torch
 from torch.fx import Node
 
 from prunus.errors import ImportModelError, PrunusError
-from prunus.frontend.builder import GraphBuilder
-from prunus.frontend.names import dotted
+from prunus.frontend.builder import GraphBuilder, Value
+from prunus.frontend.builder.names import dotted
 from prunus.frontend.onnx.names import is_anonymous, module_of
 from prunus.frontend.onnx.order import captures, in_order
 from prunus.frontend.onnx.table import Operation, domain_key, find_rule
 from prunus.frontend.onnx.tensors import TensorReader
 from prunus.frontend.onnx.values import Results
-from prunus.frontend.values import Value
 
 
 class Builder(GraphBuilder):

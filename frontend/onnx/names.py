@@ -4,7 +4,7 @@ import re
 
 import onnx
 
-from prunus.frontend.names import dotted
+from prunus.frontend.builder.names import dotted
 
 _ANONYMOUS = re.compile(r"onnx::.*|\d+|val_\d+|.*_output_\d+|.*Constant_\d+", re.IGNORECASE)
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from prunus.errors import ImportModelError
+from prunus.frontend.builder import Value
 from prunus.frontend.onnx.values import Results
-from prunus.frontend.values import Value
 
 if TYPE_CHECKING:
     from prunus.frontend.onnx.builder import Builder

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from prunus.frontend.values import Value
+from prunus.frontend.builder import Value
 
 
 @dataclass(frozen=True)

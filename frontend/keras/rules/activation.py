@@ -5,10 +5,9 @@ from typing import Any
 
 import torch
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, rank_of, shape_of
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.table import Call, Rule, rule
-from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _PLAIN = {

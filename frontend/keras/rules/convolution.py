@@ -2,13 +2,12 @@
 
 from typing import Any
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, rank_of, shape_of
+from prunus.frontend.builder.windows import Window, convolution, same_totals, transposed_convolution
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.layout import channels_back, channels_first, per_axis
 from prunus.frontend.keras.rules.linear import biased, refuse_quantized
 from prunus.frontend.keras.table import Call, rule
-from prunus.frontend.values import Value, rank_of, shape_of
-from prunus.frontend.windows import Window, convolution, same_totals, transposed_convolution
 
 
 @rule("layers.Conv1D", "layers.Conv2D", "layers.Conv3D")

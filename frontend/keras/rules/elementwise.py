@@ -6,11 +6,10 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, shape_of
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.table import Call, Rule, rule
 from prunus.frontend.keras.tensors import torch_dtype
-from prunus.frontend.values import Value, dtype_of, shape_of
 from prunus.passes.graph import aten
 
 _UNARY = {

@@ -5,10 +5,9 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, rank_of, shape_of
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.table import Call, rule
-from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _HIDDEN = -2.4e38  # what Keras adds to a score that the mask hides: a row without any other has equal weights

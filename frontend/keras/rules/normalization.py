@@ -5,11 +5,10 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, rank_of, shape_of
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.layout import axis_second, second_back
 from prunus.frontend.keras.table import Call, rule
-from prunus.frontend.values import Value, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _SMALLEST = 1e-7  # keras.config.epsilon() where an operation names none

@@ -3,12 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
-from prunus.frontend import windows
+from prunus.frontend.builder import Value, rank_of, shape_of, windows
+from prunus.frontend.builder.windows import Window, same_totals
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.layout import channels_back, channels_first, per_axis
 from prunus.frontend.keras.table import Call, Rule, rule
-from prunus.frontend.values import Value, rank_of, shape_of
-from prunus.frontend.windows import Window, same_totals
 from prunus.passes.graph import aten
 
 _ADAPTIVE_AVERAGE = {

@@ -6,10 +6,9 @@ from typing import Any
 import keras
 import torch
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, rank_of, shape_of
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.table import Call, name_of, rule
-from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

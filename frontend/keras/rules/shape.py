@@ -7,11 +7,10 @@ import numpy as np
 import torch
 from torch.fx import Node
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, rank_of, shape_of
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.table import Call, rule
 from prunus.frontend.keras.tensors import torch_dtype
-from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

@@ -4,9 +4,9 @@ import math
 
 import torch
 
+from prunus.frontend.builder.values import Value, normalized_axis, rank_of, shape_of, tensor_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, normalized_axis, rank_of, shape_of, tensor_of
 from prunus.passes.graph import aten
 
 _SELU_ALPHA, _SELU_GAMMA = 1.6732632423543772, 1.0507009873554805

@@ -1,8 +1,8 @@
 """Scaled dot-product attention as one operator, from version 23 on."""
 
+from prunus.frontend.builder import Value, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

@@ -3,10 +3,10 @@
 import torch
 
 from prunus.errors import ImportModelError
+from prunus.frontend.builder import Value
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
 from prunus.frontend.onnx.values import Results
-from prunus.frontend.values import Value
 
 
 @operator("Constant")

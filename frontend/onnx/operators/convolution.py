@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from prunus.frontend.builder import Value, shape_of
+from prunus.frontend.builder.windows import Window, convolution, transposed_convolution
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.windows import shared, window
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, shape_of
-from prunus.frontend.windows import Window, convolution, transposed_convolution
 
 
 @operator("Conv")

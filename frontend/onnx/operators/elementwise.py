@@ -7,13 +7,11 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from prunus.frontend import arithmetic
-from prunus.frontend.builder import GraphBuilder
+from prunus.frontend.builder import GraphBuilder, Value, arithmetic, dtype_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.linear import absorb_bias
 from prunus.frontend.onnx.table import Operation, Rule, operator
 from prunus.frontend.onnx.tensors import torch_dtype
-from prunus.frontend.values import Value, dtype_of
 from prunus.passes.graph import aten
 
 _UNARY = {

@@ -3,10 +3,9 @@
 import torch
 from torch.fx import Node
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _REDUCTIONS = {"mul": "prod", "max": "amax", "min": "amin"}

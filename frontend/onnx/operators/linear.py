@@ -3,9 +3,9 @@
 import torch
 from torch.fx import Node
 
+from prunus.frontend.builder import Value, dtype_of, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten, is_op
 
 

@@ -4,9 +4,9 @@ import math
 
 import torch
 
+from prunus.frontend.builder import Value, normalized_axis, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _EPSILON = 1e-5

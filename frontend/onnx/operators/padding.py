@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import torch
 
+from prunus.frontend.builder import Value, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
-from prunus.frontend.values import Value, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _TORCH_MODES = {"reflect": "reflect", "edge": "replicate", "wrap": "circular"}

@@ -3,12 +3,11 @@
 import math
 from dataclasses import replace
 
-from prunus.frontend import windows
+from prunus.frontend.builder import Value, rank_of, shape_of, windows
+from prunus.frontend.builder.windows import Window
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.windows import window
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, rank_of, shape_of
-from prunus.frontend.windows import Window
 from prunus.passes.graph import aten
 
 

@@ -10,9 +10,9 @@ from dataclasses import replace
 import torch
 from torch.fx import Node
 
+from prunus.frontend.builder import Value, dtype_of, normalized_axis, rank_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, find_rule, operator
-from prunus.frontend.values import Value, dtype_of, normalized_axis, rank_of
 from prunus.passes.graph import aten, is_op
 from prunus.passes.operators import quantized, weight_only  # noqa: F401  registers the operators
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
+from prunus.frontend.builder import Value, dtype_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
 from prunus.frontend.onnx.values import Results
-from prunus.frontend.values import Value, dtype_of, shape_of
 from prunus.passes.graph import aten
 
 _GRU_GATES = (1, 0, 2)  # ONNX: update, reset, hidden; PyTorch: reset, update, hidden

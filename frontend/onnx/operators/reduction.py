@@ -4,11 +4,10 @@ from typing import Any
 
 import torch
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, Rule, operator
 from prunus.frontend.onnx.values import Results
-from prunus.frontend.values import Value, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

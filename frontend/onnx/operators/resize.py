@@ -6,10 +6,10 @@ from typing import Any
 
 import torch
 
+from prunus.frontend.builder import Value, normalized_axis, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.interpolation import Sampling, interpolation_matrix, nearest_places
 from prunus.frontend.onnx.table import Operation, operator
-from prunus.frontend.values import Value, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _NEAREST = {1: aten.upsample_nearest1d.vec, 2: aten.upsample_nearest2d.vec, 3: aten.upsample_nearest3d.vec}

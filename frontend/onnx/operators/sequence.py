@@ -1,9 +1,9 @@
 """Lists of tensors, which exporters write for `chunk`, `split` and `unbind`: they are taken apart while importing."""
 
+from prunus.frontend.builder import Value, normalized_axis, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.table import Operation, operator
 from prunus.frontend.onnx.values import TensorSequence
-from prunus.frontend.values import Value, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

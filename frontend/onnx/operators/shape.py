@@ -4,12 +4,11 @@ import math
 
 import torch
 
-from prunus.frontend import arithmetic
+from prunus.frontend.builder import Value, arithmetic, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.frontend.onnx.builder import Builder
 from prunus.frontend.onnx.operators.padding import pad_value
 from prunus.frontend.onnx.table import Operation, operator
 from prunus.frontend.onnx.values import Results
-from prunus.frontend.values import Value, dtype_of, normalized_axis, rank_of, shape_of
 from prunus.passes.graph import aten
 
 

@@ -1,7 +1,7 @@
 """Paddings of ONNX's sliding windows, shared by convolution and pooling."""
 
+from prunus.frontend.builder.windows import Window, same_totals
 from prunus.frontend.onnx.table import Operation
-from prunus.frontend.windows import Window, same_totals
 
 
 def window(op: Operation, sizes: tuple[int, ...], kernel: tuple[int, ...]) -> Window:

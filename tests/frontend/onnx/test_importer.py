@@ -130,7 +130,7 @@ def test_one_weight_read_in_two_shapes_is_two_tensors() -> None:
 
 def test_long_sequences_are_not_stepped_through(monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch finds the shapes of a recurrent network by running it; the importer knows them."""
-    monkeypatch.setattr("prunus.frontend.builder._description", _refuse_recurrent)
+    monkeypatch.setattr("prunus.frontend.builder.graph_builder._description", _refuse_recurrent)
     weights = held(noise(1, 6, 3)), held(noise(1, 6, 2)), held(noise(1, 12))
     one = case("GRU", noise(4000, 1, 3), *weights, hidden_size=2, linear_before_reset=1, outputs=2)
     graph = import_onnx(model_of(one))

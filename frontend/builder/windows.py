@@ -8,8 +8,8 @@ from typing import Any
 import torch
 
 from prunus.errors import ImportModelError
-from prunus.frontend.builder import GraphBuilder
-from prunus.frontend.values import Value, dtype_of, rank_of, shape_of
+from prunus.frontend.builder.graph_builder import GraphBuilder
+from prunus.frontend.builder.values import Value, dtype_of, rank_of, shape_of
 from prunus.passes.graph import aten
 
 _CONVOLUTIONS = {1: aten.conv1d.default, 2: aten.conv2d.default, 3: aten.conv3d.default}

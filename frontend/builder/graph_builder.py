@@ -12,11 +12,11 @@ from torch.fx import Node
 from torch.fx.node import map_aggregate, map_arg
 from torch.utils._pytree import tree_leaves
 
-from prunus.frontend.constants import Constants
+from prunus.frontend.builder.constants import Constants
+from prunus.frontend.builder.names import identifier
+from prunus.frontend.builder.size import check_constant_size
+from prunus.frontend.builder.values import Value, dtype_of
 from prunus.frontend.finite import check_finite
-from prunus.frontend.names import identifier
-from prunus.frontend.size import check_constant_size
-from prunus.frontend.values import Value, dtype_of
 from prunus.passes.graph import Graph, tidy
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from prunus.frontend.names import dotted, identifier
+from prunus.frontend.builder.names import dotted, identifier
 
 
 @pytest.mark.parametrize(

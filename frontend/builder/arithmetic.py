@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch.fx import Node
 
-from prunus.frontend.builder import GraphBuilder
-from prunus.frontend.values import Value, dtype_of, rank_of, scalar_of, shape_of
+from prunus.frontend.builder.graph_builder import GraphBuilder
+from prunus.frontend.builder.values import Value, dtype_of, rank_of, scalar_of, shape_of
 from prunus.passes.graph import aten
 
 _MIRRORED = {aten.eq: aten.eq, aten.ne: aten.ne, aten.gt: aten.lt, aten.ge: aten.le, aten.lt: aten.gt, aten.le: aten.ge}
