@@ -16,7 +16,7 @@ from torch.fx import Node
 from prunus.backends.kernels import winograd
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, unlike_a_layer
-from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles
+from prunus.backends.kernels.tiling import Columns, epilogue_cycles, fetch_cycles, finish, rows_that_fit, tile_cycles
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
@@ -211,22 +211,21 @@ class DirectConvolution(Defaults):
             return winograd.estimate(problem, knob, target)
         columns, cycles = _columns(problem, knob), 0.0
         rows = problem.rows.macs()
+        inner = rows * problem.in_channels
         for tail in columns.kinds():
             widths, pixels = columns.widths(tail), knob.tail_pixels if tail else knob.pixels
-            step = 0.0
+            step, visits = 0.0, 0
             for phase in problem.columns.phases():
                 for tile in phase.tiles(pixels):
+                    visits += tile.repeats
                     step += tile.repeats * phase.taps.count * tile_cycles(tile.width, widths, target)
                     # Filling and storing the registers, for each tile once.
-                    step += (
-                        tile.repeats
-                        * tile.width
-                        * len(widths)
-                        * 2
-                        / max(1, rows * problem.in_channels / problem.rows.output_size)
-                    )
-            cycles += step * (1 if tail else columns.full)
-        total = cycles * rows * problem.in_channels * problem.groups * problem.batch
+                    fill = 2 * tile.width * len(widths) / max(1, inner / problem.rows.output_size)
+                    step += tile.repeats * fill
+            line = 4 * sum(widths) * problem.columns.kernel * problem.in_channels
+            fetched = fetch_cycles(line * rows * visits, line * problem.rows.kernel, target)
+            cycles += max(step * inner, fetched) * (1 if tail else columns.full)
+        total = cycles * problem.groups * problem.batch
         elements = (
             problem.batch
             * problem.groups

@@ -15,7 +15,7 @@ from prunus.backends.kernels.integer_store import groups
 from prunus.backends.kernels.masked import load_first, store_first, store_pieces
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES
 from prunus.backends.kernels.requantize import Requantize
-from prunus.backends.kernels.tiling import Columns
+from prunus.backends.kernels.tiling import Columns, fetch_cycles
 from prunus.backends.kernels.tir import T
 from prunus.targets import Target
 
@@ -282,29 +282,28 @@ def tile_cycles(
     rate, words = max(1.0, target.fma_per_cycle / target.lanes()), runs * run.words
     unpacking = len(widths) * nibbles.UNPACK_INSTRUCTIONS if run.paired else 0.0
     registers = pixels * len(widths)
+    word_bytes = WORD * sum(widths)
+    fetched = fetch_cycles(word_bytes, words * word_bytes, target)
     if target.architecture == "x86_64":
-        word = _x86_word_cycles(dot, terms, words, pixels, widths, unpacking, target, rate)
+        word = _x86_word_cycles(dot, terms, pixels, widths, unpacking, target, rate)
         together = groups(widths, sum(widths), target, narrows=True)
         finish = sum(4 * len(group.parts) + 4 for group in together) / (2 * rate)
-        return words * word + pixels * (finish + 3) + 3
+        return words * max(word, fetched) + pixels * (finish + 3) + 3
     multiplies = registers * dot.multiplies
     others = registers * dot.others / terms + pixels * dot.prepares + unpacking
     loads = (pixels / dot.load_words + len(widths)) / (2 if rate > 1 else 1)
     latency = 4.0 if registers < 8 else 0.0
-    word = max(multiplies / rate, (multiplies + others) / 2, loads, latency) + 0.04 * loads + 0.1 * unpacking
+    word = max(multiplies / rate, (multiplies + others) / 2, loads, latency, fetched) + 0.04 * loads + 0.1 * unpacking
     return words * word + registers * 6 + 10
 
 
 def _x86_word_cycles(
-    dot: Dot, terms: int, words: float, pixels: int, widths: Sequence[int], unpacking: float, target: Target,
-    rate: float,
+    dot: Dot, terms: int, pixels: int, widths: Sequence[int], unpacking: float, target: Target, rate: float
 ) -> float:  # fmt: skip
     """Estimate cycles of one word for a tile: multiplies, all vector instructions, loads, or the sums' latency."""
     registers, vectors = pixels * len(widths), len(widths)
     multiplies = registers * (dot.multiplies - (1 - 1 / terms))
-    # Weights of a block that the first cache does not hold come at half the rate.
-    weight_loads = vectors * (1 if words * WORD * sum(widths) < 0.9 * target.cache.l1_bytes else 2)
-    loads = (pixels + weight_loads) / 2
+    loads = (pixels + vectors) / 2
     # Sums, words, what several pixels or registers share, and what passes by.
     needed = registers + terms * (1 + (min(vectors, pixels) if pixels > 1 else 0)) + dot.extra_registers - 1
     # Where a tile is one register wide, LLVM reads pixels ahead of their one multiply. Registers of 64 bytes that it
