@@ -172,16 +172,17 @@ class MatrixProduct(Defaults):
             most = min(rows_that_fit(vectors, target), problem.rows)
             for fewer in {most, *(count for count in (4, 6, 8, 12) if count < most)}:
                 tile = -(-problem.rows // -(-problem.rows // fewer))
-                chunk, outer = self._chunk(problem, tile, target)
+                chunk, outer = self._chunk(problem, tile, vectors, target)
                 found[MatmulKnob(lanes, tile, vectors, tail_rows, chunk, outer)] = None
         return sorted(found, key=lambda knob: self.estimate(problem, knob, target))
 
-    def _chunk(self, problem: Matmul, tile: int, target: Target) -> tuple[int, bool]:
+    def _chunk(self, problem: Matmul, tile: int, vectors: int, target: Target) -> tuple[int, bool]:
         """Return the rows of a unit, and whether blocks of columns are the outer loop."""
         right_bytes = 4 * problem.inner * problem.columns
         left_bytes = 4 * problem.inner * problem.rows
         if right_bytes > target.cache.l2_bytes // 2 and right_bytes > left_bytes:
-            return problem.rows, True
+            blocks = prod(problem.outer) * -(-problem.columns // (target.lanes() * vectors))
+            return problem.rows // _parts(blocks, problem.rows, tile, target.cores), True
         fitting = max(1, target.cache.l1_bytes // 2 // (4 * problem.inner))
         quarter = -(-problem.rows // 4)
         rows = max(tile, min(fitting, quarter) // tile * tile)
@@ -214,6 +215,16 @@ class MatrixProduct(Defaults):
         dtypes = ["float32", "float32", *(["float32"] if problem.bias else [])]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
         return kernel(target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
+
+
+def _parts(blocks: int, rows: int, tile: int, cores: int) -> int:
+    """Return into how many equal parts of whole tiles rows are cut, so that all cores have the same to do.
+
+    Three blocks of columns for two cores make two thirds of the time of one, not half.
+    """
+    tiles = rows // tile if rows % tile == 0 else 1
+    shares = [parts for parts in range(1, tiles + 1) if tiles % parts == 0]
+    return next((n for n in shares if blocks * n % cores == 0 or blocks * n >= 4 * cores), 1)
 
 
 def _is_pointwise(node: Node) -> bool:
