@@ -16,7 +16,7 @@ from torch.fx import Node
 from prunus.backends.kernels import winograd
 from prunus.backends.kernels.emit import Memory, Registers, address, kernel, load, loop, split, when
 from prunus.backends.kernels.family import Defaults, Epilogue, Match, No, Request, epilogue_of, unlike_a_layer
-from prunus.backends.kernels.tiling import Columns, epilogue_cycles, fetch_cycles, finish, rows_that_fit, tile_cycles
+from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles, with_weights
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.kernels.window import Axis, Phase, Tile
@@ -223,8 +223,8 @@ class DirectConvolution(Defaults):
                     fill = 2 * tile.width * len(widths) / max(1, inner / problem.rows.output_size)
                     step += tile.repeats * fill
             line = 4 * sum(widths) * problem.columns.kernel * problem.in_channels
-            fetched = fetch_cycles(line * rows * visits, line * problem.rows.kernel, target)
-            cycles += max(step * inner, fetched) * (1 if tail else columns.full)
+            block = with_weights(step * inner, line * rows * visits, line * problem.rows.kernel, target)
+            cycles += block * (1 if tail else columns.full)
         total = cycles * problem.groups * problem.batch
         elements = (
             problem.batch

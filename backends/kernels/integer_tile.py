@@ -15,7 +15,7 @@ from prunus.backends.kernels.integer_store import groups
 from prunus.backends.kernels.masked import load_first, store_first, store_pieces
 from prunus.backends.kernels.ranking import INSTRUCTION_BYTES
 from prunus.backends.kernels.requantize import Requantize
-from prunus.backends.kernels.tiling import Columns, fetch_cycles
+from prunus.backends.kernels.tiling import Columns, with_weights
 from prunus.backends.kernels.tir import T
 from prunus.targets import Target
 
@@ -283,18 +283,18 @@ def tile_cycles(
     unpacking = len(widths) * nibbles.UNPACK_INSTRUCTIONS if run.paired else 0.0
     registers = pixels * len(widths)
     word_bytes = WORD * sum(widths)
-    fetched = fetch_cycles(word_bytes, words * word_bytes, target)
     if target.architecture == "x86_64":
         word = _x86_word_cycles(dot, terms, pixels, widths, unpacking, target, rate)
         together = groups(widths, sum(widths), target, narrows=True)
         finish = sum(4 * len(group.parts) + 4 for group in together) / (2 * rate)
-        return words * max(word, fetched) + pixels * (finish + 3) + 3
+        word = with_weights(word, word_bytes, words * word_bytes, target)
+        return words * word + pixels * (finish + 3) + 3
     multiplies = registers * dot.multiplies
     others = registers * dot.others / terms + pixels * dot.prepares + unpacking
     loads = (pixels / dot.load_words + len(widths)) / (2 if rate > 1 else 1)
     latency = 4.0 if registers < 8 else 0.0
-    word = max(multiplies / rate, (multiplies + others) / 2, loads, latency, fetched) + 0.04 * loads + 0.1 * unpacking
-    return words * word + registers * 6 + 10
+    word = max(multiplies / rate, (multiplies + others) / 2, loads, latency) + 0.04 * loads + 0.1 * unpacking
+    return words * with_weights(word, word_bytes, words * word_bytes, target) + registers * 6 + 10
 
 
 def _x86_word_cycles(

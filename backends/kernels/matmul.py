@@ -26,7 +26,7 @@ from prunus.backends.kernels.family import (
     unlike_a_layer,
 )
 from prunus.backends.kernels.loops import collapse
-from prunus.backends.kernels.tiling import Columns, epilogue_cycles, fetch_cycles, finish, rows_that_fit, tile_cycles
+from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles, with_weights
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.plan.layout import DimOrder, channels_last
@@ -206,8 +206,9 @@ class MatrixProduct(Defaults):
             step = full * tile_cycles(tile, widths, target) + (tile_cycles(rest, widths, target) if rest else 0)
             fill = problem.rows * len(widths) * 2
             block_bytes = 4 * problem.inner * sum(widths)
-            fetched = fetch_cycles(block_bytes * (full + bool(rest) - 1), block_bytes, target)
-            cycles += max(step * problem.inner + fill, fetched) * (1 if tail else columns.full)
+            again = block_bytes * (full + bool(rest) - 1)
+            block = with_weights(step * problem.inner + fill, again, block_bytes, target)
+            cycles += block * (1 if tail else columns.full)
         elements = prod(problem.outer) * problem.rows * problem.columns
         return cycles * prod(problem.outer) + epilogue_cycles(problem.epilogue, elements, target)
 

@@ -14,7 +14,7 @@ from prunus.targets import Target
 # Bytes that arrive from the second and the third cache while one vector is multiplied: measured on a Zen 5, where two
 # vectors of 64 bytes are multiplied a cycle. Processors that multiply one have twice the time and lose nothing by this.
 _NEAR_BYTES = 16.0
-_FAR_BYTES = 6.0
+_FAR_BYTES = 8.0
 # What other data leaves of the second cache.
 _NEAR_SHARE = 0.7
 
@@ -107,16 +107,20 @@ def tile_cycles(rows: int, widths: Sequence[int], target: Target) -> float:
     return max(multiplies + in_order * reads, reads, 4.0) + 0.04 * reads
 
 
-def fetch_cycles(fetched: float, held: float, target: Target) -> float:
-    """Estimate in how many cycles weights arrive that are read again and again.
+def with_weights(cycles: float, fetched: float, held: float, target: Target) -> float:
+    """Return the cycles of multiplying and of the weights' arrival: they overlap, and the longer one counts.
 
     Args:
-        fetched: bytes that are read, over all times.
+        cycles: of multiplying.
+        fetched: bytes of weights that are read, over all times.
         held: bytes that are read before the first of them is read again: what a cache would have to hold.
     """
     if held < 0.9 * target.cache.l1_bytes:
-        return 0.0
-    return fetched / (_NEAR_BYTES if held < _NEAR_SHARE * target.cache.l2_bytes else _FAR_BYTES)
+        return cycles
+    rate = max(1.0, target.fma_per_cycle / target.lanes())  # vector multiply-adds a cycle
+    near = held < _NEAR_SHARE * target.cache.l2_bytes
+    arriving = fetched / rate / (_NEAR_BYTES if near else _FAR_BYTES)
+    return max(cycles, arriving)
 
 
 def finish(
