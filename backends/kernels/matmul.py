@@ -26,7 +26,15 @@ from prunus.backends.kernels.family import (
     unlike_a_layer,
 )
 from prunus.backends.kernels.loops import collapse
-from prunus.backends.kernels.tiling import Columns, epilogue_cycles, finish, rows_that_fit, tile_cycles, with_weights
+from prunus.backends.kernels.tiling import (
+    Columns,
+    epilogue_cycles,
+    finish,
+    parts,
+    rows_that_fit,
+    tile_cycles,
+    with_weights,
+)
 from prunus.backends.kernels.tir import T
 from prunus.backends.kernels.vector_math import splat
 from prunus.backends.plan.layout import DimOrder, channels_last
@@ -182,7 +190,7 @@ class MatrixProduct(Defaults):
         left_bytes = 4 * problem.inner * problem.rows
         if right_bytes > target.cache.l2_bytes // 2 and right_bytes > left_bytes:
             blocks = prod(problem.outer) * -(-problem.columns // (target.lanes() * vectors))
-            return problem.rows // _parts(blocks, problem.rows, tile, target.cores), True
+            return problem.rows // parts(blocks, problem.rows, tile, target.cores), True
         fitting = max(1, target.cache.l1_bytes // 2 // (4 * problem.inner))
         quarter = -(-problem.rows // 4)
         rows = max(tile, min(fitting, quarter) // tile * tile)
@@ -216,16 +224,6 @@ class MatrixProduct(Defaults):
         dtypes = ["float32", "float32", *(["float32"] if problem.bias else [])]
         dtypes += [*(operand.dtype for operand in problem.epilogue.operands), problem.epilogue.dtype]
         return kernel(target, dtypes, lambda memories, begin, end: _Emitter(problem, knob, memories).run(begin, end))
-
-
-def _parts(blocks: int, rows: int, tile: int, cores: int) -> int:
-    """Return into how many equal parts of whole tiles rows are cut, so that all cores have the same to do.
-
-    Three blocks of columns for two cores make two thirds of the time of one, not half.
-    """
-    tiles = rows // tile if rows % tile == 0 else 1
-    shares = [parts for parts in range(1, tiles + 1) if tiles % parts == 0]
-    return next((n for n in shares if blocks * n % cores == 0 or blocks * n >= 4 * cores), 1)
 
 
 def _is_pointwise(node: Node) -> bool:

@@ -40,6 +40,11 @@ def test_other_processors(target: str) -> None:
     check_kernel(FAMILY, aten.matmul.default, (numbers(3, 7, 5), numbers(3, 5, 9)), target=target)
 
 
+def test_rows_of_a_wide_matrix_are_cut() -> None:
+    """More weights than the second cache holds, in fewer blocks of columns than share out."""
+    check_kernel(FAMILY, aten.linear.default, (numbers(28, 900), numbers(330, 900), None), target="x86-64-v3", knobs=8)
+
+
 def test_every_way_of_computing() -> None:
     check_kernel(
         FAMILY, aten.linear.default, (numbers(29, 11), numbers(70, 11), numbers(70)), constants=(1, 2), knobs=15

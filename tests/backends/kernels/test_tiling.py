@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from prunus.backends.kernels.tiling import Columns, accumulator_limit, rows_that_fit, tile_cycles
+from prunus.backends.kernels.tiling import Columns, accumulator_limit, parts, rows_that_fit, tile_cycles, with_weights
 from prunus.targets import load_target, target_names
 
 
@@ -52,3 +52,28 @@ def test_larger_tiles_cost_less_a_product() -> None:
     target = load_target("x86-64-v3")
     small, large = tile_cycles(2, (8,), target) / 2, tile_cycles(6, (8, 8), target) / 12
     assert large < small
+
+
+@pytest.mark.parametrize("name", ["x86-64-vnni", "x86-64-v3", "rpi4"])
+def test_weights_cost_where_no_cache_holds_them(name: str) -> None:
+    target = load_target(name)
+    first, second = target.cache.l1_bytes, target.cache.l2_bytes
+    fetched = 1e6
+    assert with_weights(0.0, fetched, first // 2, target) == 0
+    near, far = (with_weights(0.0, fetched, held, target) for held in (second // 2, 2 * second))
+    assert 0 < near < far
+    assert with_weights(2 * far, fetched, 2 * second, target) == 2 * far
+
+
+@given(st.integers(1, 40), st.integers(1, 300), st.integers(1, 30), st.sampled_from([1, 2, 4]))
+def test_rows_share_out_among_cores(blocks: int, rows: int, tile: int, cores: int) -> None:
+    """Parts are whole tiles of one size; where any cut shares out, that one is taken."""
+    count = parts(blocks, rows, tile, cores)
+    assert rows % count == 0
+    assert count == 1 or rows // count % tile == 0
+
+    def even(cuts: int) -> bool:
+        return blocks * cuts % cores == 0 or blocks * cuts >= 4 * cores
+
+    possible = [cuts for cuts in range(1, rows // tile + 1) if rows % tile == 0 and rows // tile % cuts == 0]
+    assert even(count) or not any(map(even, possible))
