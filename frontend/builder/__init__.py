@@ -4,8 +4,8 @@
 have in common as `torch.export` would.
 """
 
-from prunus.frontend.builder.values import Value, dtype_of, normalized_axis, rank_of, scalar_of, shape_of
 from prunus.frontend.builder.graph_builder import GraphBuilder, without_tracebacks
+from prunus.frontend.builder.values import Value, dtype_of, normalized_axis, rank_of, scalar_of, shape_of
 
 __all__ = [
     "GraphBuilder",

@@ -2,6 +2,7 @@
 
 from prunus.frontend.keras.rules import (
     activation,
+    categories,
     convolution,
     elementwise,
     image,
@@ -15,6 +16,7 @@ from prunus.frontend.keras.rules import (
 
 __all__ = [
     "activation",
+    "categories",
     "convolution",
     "elementwise",
     "image",

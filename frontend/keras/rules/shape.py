@@ -10,7 +10,6 @@ from torch.fx import Node
 from prunus.frontend.builder import Value, arithmetic, dtype_of, rank_of, shape_of
 from prunus.frontend.keras.builder import Builder
 from prunus.frontend.keras.table import Call, rule
-from prunus.frontend.keras.tensors import torch_dtype
 from prunus.passes.graph import aten
 
 
@@ -278,20 +277,6 @@ def lower_triangle(build: Builder, call: Call) -> Value:
 @rule("ops.Triu")
 def upper_triangle(build: Builder, call: Call) -> Value:
     return build.call(aten.triu.default, call.x, call.k)
-
-
-@rule("ops.OneHot")
-def one_hot(build: Builder, call: Call) -> Value:
-    """Each place compared with all of the classes."""
-    places = build.call(aten.unsqueeze.default, build.value(call.x), -1)
-    classes = torch.arange(call.num_classes, dtype=dtype_of(places))
-    found = build.call(aten.eq.Tensor, places, classes)
-    hot = arithmetic.cast(build, found, torch.float32 if call.dtype is None else torch_dtype(str(call.dtype)))
-    rank = rank_of(hot)
-    axis = call.axis % rank
-    order = [*range(rank - 1)]
-    order.insert(axis, rank - 1)
-    return arithmetic.permute(build, hot, order)
 
 
 def _alike(build: Builder, items: Any) -> list[Value]:
